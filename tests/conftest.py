@@ -1,0 +1,20 @@
+"""The rings, their budgets, and the fixtures that all tests may ask for."""
+
+from importlib.util import find_spec
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support")
+
+from tests.support.budget import Rings  # noqa: E402 - after the line that lets its asserts explain themselves
+
+BUDGETS = {"unit": 60.0, "conformance": 240.0, "integration": 240.0, "acceptance": 480.0}
+"""Ring -> seconds that its tests may take in all, in the order in which the rings run."""
+
+_FIXTURES = ("redis", "processes", "dockerd", "engine")
+pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if find_spec(f"tests.support.{name}")]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count time and skips from the first collected file on."""
+    config.pluginmanager.register(Rings(BUDGETS), "pointsman-rings")
