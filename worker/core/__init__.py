@@ -1,0 +1,1 @@
+"""Pure decisions of a worker: no I/O, and time is passed in."""

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 #: How the engine writes "never" in StartedAt and FinishedAt.
 NEVER = "0001-01-01T00:00:00Z"
+#: The words of the engine's list for containers whose State.Running is true.
+RUNNING_STATES = frozenset({"running", "paused", "restarting"})
 
 
 class Health(StrEnum):
@@ -25,6 +27,11 @@ class Listed:
     name: str
     labels: Mapping[str, str]
     state: str
+
+    @property
+    def running(self) -> bool:
+        """Say what State.Running would: true of a paused and of a restarting container too."""
+        return self.state in RUNNING_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Container:
     @property
     def ever_started(self) -> bool:
         """Say whether the engine has a StartedAt."""
-        return self.started_at != NEVER and self.started_at != ""
+        return self.started_at not in {NEVER, ""}
 
 
 @dataclass(frozen=True, slots=True)
