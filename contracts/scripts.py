@@ -1,0 +1,57 @@
+"""Lua scripts: find one, put its fragments before it, know its sha1."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+_INCLUDE = re.compile(r"^--[ \t]*include:(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script, ready for EVALSHA: `sha` is the lower-case hex sha1 of `text` in UTF-8."""
+
+    name: str
+    text: str
+    sha: str
+
+
+def load(package: str, name: str, overrides: Mapping[str, str] | None = None) -> Script:
+    """Return `lua/<name>.lua` of `package` with the fragments it names before it.
+
+    A line `-- include: keys time` names fragments, `contracts/lua/<fragment>.lua`. Each is put in once,
+    in the order named, one that a fragment itself includes before that fragment. `overrides` replaces
+    the text of fragments: tests put in a `time` that they set. Results are cached. Raises
+    FileNotFoundError for a script or fragment that is not there.
+    """
+    return _load(package, name, tuple(sorted(overrides.items())) if overrides else ())
+
+
+@cache
+def _load(package: str, name: str, overrides: tuple[tuple[str, str], ...]) -> Script:
+    body = files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    replaced = dict(overrides)
+    parts: dict[str, str] = {}
+    _collect(body, replaced, parts, ())
+    if unused := replaced.keys() - parts.keys():
+        raise ValueError(f"script {package}:{name} includes no {sorted(unused)}: nothing to override")
+    text = "\n".join([*parts.values(), body])
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _collect(source: str, replaced: Mapping[str, str], parts: dict[str, str], above: tuple[str, ...]) -> None:
+    """Add to `parts` the fragments that `source` names, each after those that it includes itself."""
+    for line in _INCLUDE.findall(source):
+        for fragment in line.split():
+            if fragment in above:
+                raise ValueError(f"fragments include each other in a ring: {' -> '.join((*above, fragment))}")
+            if fragment in parts:
+                continue
+            text = replaced.get(fragment)
+            if text is None:
+                text = files("contracts").joinpath("lua", f"{fragment}.lua").read_text("utf-8")
+            _collect(text, replaced, parts, (*above, fragment))
+            parts[fragment] = text

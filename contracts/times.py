@@ -1,0 +1,68 @@
+"""Times on the wire: RFC 3339, UTC, milliseconds, `Z`."""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+
+#: The form that `parse_ms` takes; the calendar is checked besides.
+TIME_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z"
+#: The last millisecond of the year 9999.
+MAX_MS = 253_402_300_799_999
+
+_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_FIRST_YEAR = 1970
+
+
+@lru_cache(maxsize=256)
+def _format_second(seconds: int) -> str:
+    """Return the time up to the second; neighbours in time ask for the same second again and again."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def format_ms(ms: int) -> str:
+    """Return `ms` since 1970 as `2026-01-01T00:00:00.000Z`; ValueError outside the years 1970 to 9999."""
+    if not 0 <= ms <= MAX_MS:
+        raise ValueError(f"{ms} ms is not a time between the years 1970 and 9999")
+    seconds, rest = divmod(ms, 1000)
+    return f"{_format_second(seconds)}.{rest:03d}Z"
+
+
+def parse_ms(text: str) -> int:
+    """Return the milliseconds since 1970 of `text`.
+
+    Strict: `YYYY-MM-DDTHH:MM:SS`, a fraction of 1 to 9 digits if any (cut, not rounded, to
+    milliseconds), `Z`; a day that exists, seconds 00 to 59, years 1970 to 9999. Else ValueError, with a
+    sentence that says what to write.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError("is not a time: write UTC as 2026-01-01T00:00:00.000Z")
+    year, month, day, hour, minute, second, fraction = match.groups()
+    try:
+        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError(
+            f"is not a time that exists ({error}): write UTC as 2026-01-01T00:00:00.000Z"
+        ) from None
+    if moment.year < _FIRST_YEAR:
+        raise ValueError("is before 1970: write a time between the years 1970 and 9999")
+    days = moment.toordinal() - _EPOCH_ORDINAL
+    seconds = ((days * 24 + moment.hour) * 60 + moment.minute) * 60 + moment.second
+    return seconds * 1000 + (int(fraction[:3].ljust(3, "0")) if fraction else 0)
+
+
+_EPOCH_ORDINAL = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC).toordinal()
+
+
+def to_ms(moment: datetime) -> int:
+    """Return an aware datetime as whole milliseconds since 1970, cut."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone is nobody's time: pass an aware datetime")
+    delta = moment - datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def to_datetime(ms: int) -> datetime:
+    """Return milliseconds since 1970 as an aware UTC datetime, without a float between."""
+    seconds, rest = divmod(ms, 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
