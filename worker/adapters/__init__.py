@@ -1,0 +1,1 @@
+"""The answers to the worker's ports; foreign libraries end here."""
