@@ -16,7 +16,16 @@ from msgspec import Raw, Struct
 
 from contracts.entries import check_command, decode_command, encode_command
 from contracts.errors import MalformedRecord
-from contracts.events import DATA_TYPES, DeadLetter, Event, EventData, Meta, WorkerInfo
+from contracts.events import (
+    DATA_TYPES,
+    DeadLetter,
+    Event,
+    EventData,
+    EventType,
+    HeartbeatData,
+    Meta,
+    WorkerInfo,
+)
 from contracts.receipts import Receipt
 from contracts.services import Snapshot
 
@@ -46,27 +55,24 @@ Hash = Mapping[str, str] | Mapping[bytes, bytes] | Sequence[str] | Sequence[byte
 S = TypeVar("S", bound=Struct)
 
 
-def _names(struct: type[Struct]) -> dict[str | bytes, str]:
-    """Return the field's name by the name as text and as bytes, so that one look-up decodes and filters."""
-    names = struct.__struct_fields__
-    return {**{name: name for name in names}, **{name.encode(): name for name in names}}
-
-
 def _decoder(struct: type[S]) -> Callable[..., S]:
     """Return the fast function from a flat hash to `struct`: one comprehension, then one call in C."""
-    names = _names(struct)
+    names = struct.__struct_fields__
+    text_name = {name: name for name in names}.get
+    byte_name = {name.encode(): name for name in names}.get
     convert = msgspec.convert
 
     def decode(fields: Hash, **given: str) -> S:
-        pairs: Any = (
-            fields.items() if isinstance(fields, Mapping) else zip(fields[::2], fields[1::2], strict=True)
-        )
+        pairs: Any
+        if isinstance(fields, Mapping):
+            pairs, first = fields.items(), next(iter(fields), None)
+        else:
+            pairs, first = zip(fields[::2], fields[1::2], strict=True), next(iter(fields), None)
         try:
-            texts = {
-                names[name]: value if type(value) is str else value.decode()
-                for name, value in pairs
-                if name in names and value
-            }
+            if isinstance(first, bytes):
+                texts = {name: value.decode() for key, value in pairs if value and (name := byte_name(key))}
+            else:
+                texts = {name: value for key, value in pairs if value and (name := text_name(key))}
             if given:
                 texts.update(given)
             return convert(texts, struct, strict=False)
@@ -76,12 +82,9 @@ def _decoder(struct: type[S]) -> Callable[..., S]:
     return decode
 
 
-def _encoder(struct: type[S], *, without: str = "") -> Callable[[S], dict[str, str]]:
-    """Return the fast function from `struct` to a flat hash."""
-    names = tuple(name for name in struct.__struct_fields__ if name != without)
-    skip = 0 if not without else 1
-    if skip and struct.__struct_fields__[0] != without:
-        raise TypeError(f"{without} must be the first field of {struct.__name__}")
+def _encoder(struct: type[S], *, skip: int = 0) -> Callable[[S], dict[str, str]]:
+    """Return the fast function from `struct` to a flat hash, without its first `skip` fields."""
+    names = struct.__struct_fields__[skip:]
     astuple = msgspec.structs.astuple
 
     def encode(value: S) -> dict[str, str]:
@@ -106,8 +109,9 @@ def _text(item: object) -> str:
 _receipt_in, _receipt_out = _decoder(Receipt), _encoder(Receipt)
 _snapshot_in, _snapshot_out = _decoder(Snapshot), _encoder(Snapshot)
 _meta_in, _meta_out = _decoder(Meta), _encoder(Meta)
-_worker_in, _worker_out = _decoder(WorkerInfo), _encoder(WorkerInfo, without="name")
-_dead_in, _dead_out = _decoder(DeadLetter), _encoder(DeadLetter, without="dead_id")
+# The name of a worker and the id of a dead letter stand in the key and beside the entry, not in the fields.
+_worker_in, _worker_out = _decoder(WorkerInfo), _encoder(WorkerInfo, skip=1)
+_dead_in, _dead_out = _decoder(DeadLetter), _encoder(DeadLetter, skip=1)
 
 
 def decode_receipt(fields: Hash) -> Receipt:
@@ -200,6 +204,8 @@ _raw_in: Callable[[Raw], dict[str, Any] | None] = msgspec.json.Decoder(dict[str,
 _data_in: dict[str, Callable[[Raw], EventData]] = {
     kind: msgspec.json.Decoder(data).decode for kind, data in DATA_TYPES.items()
 }
+# A heartbeat has nothing to tell: null, {} and no data at all are the same.
+_data_in[EventType.ROOM_HEARTBEAT.value] = lambda _: HeartbeatData()
 _json_out = msgspec.json.Encoder().encode
 
 

@@ -191,7 +191,7 @@ def _time(name: str) -> Callable[[str], str]:
         try:
             return format_ms(parse_ms(value))
         except ValueError as error:
-            raise InvalidCommand(f"{name} {_quote(value)} {error}", field=name) from None
+            raise InvalidCommand(f"{name} {error}", field=name) from None
 
     return check
 

@@ -12,6 +12,13 @@ def _template(doc: str | None) -> str:
     return line[:-1] if line.endswith(".") and ". " not in line else line
 
 
+class _Words(dict[str, object]):
+    """Words for a template; one that nobody gave must not hide the error behind another."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
 class PointsmanError(Exception):
     """Something went wrong.
 
@@ -25,7 +32,7 @@ class PointsmanError(Exception):
 
     def __init__(self, message: str | None = None, **words: object) -> None:
         if message is None:
-            message = _template(type(self).__doc__).format_map(words)
+            message = _template(type(self).__doc__).format_map(_Words(words))
         super().__init__(message)
         self.message = message
 

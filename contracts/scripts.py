@@ -6,7 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import get_args, get_type_hints
 
+from msgspec import Struct
+
+from contracts.events import EngineInfo, WorkerInfo
+from contracts.receipts import Receipt
+from contracts.services import Snapshot
+
+_TABLES: dict[str, type[Struct]] = {
+    "RECEIPT_FIELDS": Receipt,
+    "SNAPSHOT_FIELDS": Snapshot,
+    "WORKER_FIELDS": WorkerInfo,
+    "ENGINE_FIELDS": EngineInfo,
+}
 _INCLUDE = re.compile(r"^--[ \t]*include:(.*)$", re.MULTILINE)
 
 
@@ -42,6 +55,26 @@ def _load(package: str, name: str, overrides: tuple[tuple[str, str], ...]) -> Sc
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+def _fragment(name: str) -> str:
+    """Return a fragment's text; `fields` is made from the structs, so that names and types stand once."""
+    if name == "fields":
+        return "-- fields: {name, kind, ...} of what events show; s string, i integer, b boolean.\n" + "\n".join(
+            f"local {table} = {{{', '.join(_kinds(struct))}}}" for table, struct in _TABLES.items()
+        )
+    return files("contracts").joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+def _kinds(struct: type[Struct]) -> list[str]:
+    """Return the struct's fields as the items of a Lua table."""
+    hints = get_type_hints(struct)
+    kinds = {bool: "b", int: "i"}
+    items: list[str] = []
+    for name in struct.__struct_fields__:
+        kind = next((kinds[part] for part in (hints[name], *get_args(hints[name])) if part in kinds), "s")
+        items.append(f"'{name}', '{kind}'")
+    return items
+
+
 def _collect(source: str, replaced: Mapping[str, str], parts: dict[str, str], above: tuple[str, ...]) -> None:
     """Add to `parts` the fragments that `source` names, each after those that it includes itself."""
     for line in _INCLUDE.findall(source):
@@ -52,6 +85,6 @@ def _collect(source: str, replaced: Mapping[str, str], parts: dict[str, str], ab
                 continue
             text = replaced.get(fragment)
             if text is None:
-                text = files("contracts").joinpath("lua", f"{fragment}.lua").read_text("utf-8")
+                text = _fragment(fragment)
             _collect(text, replaced, parts, (*above, fragment))
             parts[fragment] = text

@@ -10,7 +10,9 @@ TIME_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1
 MAX_MS = 253_402_300_799_999
 
 _TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?Z")
-_FIRST_YEAR = 1970
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_ADVICE = "write UTC of the years 1970 to 9999 as 2026-01-01T00:00:00.000Z"
+_SHOWN = 40
 
 
 @lru_cache(maxsize=256)
@@ -36,29 +38,22 @@ def parse_ms(text: str) -> int:
     """
     match = _TIME.fullmatch(text)
     if match is None:
-        raise ValueError("is not a time: write UTC as 2026-01-01T00:00:00.000Z")
+        raise ValueError(f"{text[:_SHOWN]!a} is not a time: {_ADVICE}")
     year, month, day, hour, minute, second, fraction = match.groups()
     try:
         moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
     except ValueError as error:
-        raise ValueError(
-            f"is not a time that exists ({error}): write UTC as 2026-01-01T00:00:00.000Z"
-        ) from None
-    if moment.year < _FIRST_YEAR:
-        raise ValueError("is before 1970: write a time between the years 1970 and 9999")
-    days = moment.toordinal() - _EPOCH_ORDINAL
-    seconds = ((days * 24 + moment.hour) * 60 + moment.minute) * 60 + moment.second
-    return seconds * 1000 + (int(fraction[:3].ljust(3, "0")) if fraction else 0)
-
-
-_EPOCH_ORDINAL = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC).toordinal()
+        raise ValueError(f"{text!a} is not a time that exists ({error}): {_ADVICE}") from None
+    if moment < _FIRST:
+        raise ValueError(f"{text!a} is before 1970: {_ADVICE}")
+    return to_ms(moment) + (int(fraction[:3].ljust(3, "0")) if fraction else 0)
 
 
 def to_ms(moment: datetime) -> int:
     """Return an aware datetime as whole milliseconds since 1970, cut."""
     if moment.tzinfo is None:
         raise ValueError("a time without a zone is nobody's time: pass an aware datetime")
-    delta = moment - datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC)
+    delta = moment - _FIRST
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
