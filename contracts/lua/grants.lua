@@ -1,0 +1,54 @@
+-- grants: give ready lanes' heads to a worker, each under a lease. Needs lanes (and what those need).
+
+-- Answers {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}, or nil when the head is gone or was buried.
+local function grant_head(service, who)
+  local wrong = require_types({lane_key(service), 'zset', lease_key(service), 'hash', service_key(service), 'hash', state_key(service), 'hash'})
+  local id = not wrong and lane_head(service)
+  if not id then return nil end
+  local receipt = redis.call('TYPE', receipt_key(id)).ok == 'hash' and read_hash(receipt_key(id)) or nil
+  if not receipt or SETTLED[receipt.status] or receipt.service ~= service then
+    leave_lane(service, id)
+    if redis.call('EXISTS', lane_key(service)) == 1 then make_ready(service) end
+    return nil
+  end
+  local takeover = receipt.status == 'running'
+  if takeover then
+    local attempt = (tonumber(receipt.attempt) or 0) + 1
+    if attempt - (tonumber(receipt.handbacks) or 0) > who.max_attempts then
+      bury_head(receipt, who.max_attempts, who.window)
+      return nil
+    end
+    redis.call('HSET', receipt_key(id), 'attempt', attempt, 'worker', who.worker)
+  end
+  who.given = who.given + 1
+  local token = who.token .. ':' .. who.given
+  redis.call('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)
+  redis.call('ZADD', LEASES, NOW + who.lease, service)
+  local state = redis.call('HMGET', state_key(service), 'ver', 'memo')
+  return {service, id, token, takeover and '1' or '0', redis.call('HGETALL', receipt_key(id)), redis.call('HGETALL', service_key(service)),
+    state[1] or '0', state[2] or ''}
+end
+
+-- Gives up to `free` lanes away, longest waiting first. state_only: only heads that need no engine.
+local function grant_ready(free, who, state_only)
+  local granted, tried = {}, 0
+  if state_only then
+    for _, service in ipairs(redis.call('ZRANGE', READY, 0, 199)) do
+      if #granted >= free then break end
+      local id = redis.call('TYPE', lane_key(service)).ok == 'zset' and lane_head(service)
+      local action = id and redis.call('TYPE', receipt_key(id)).ok == 'hash' and redis.call('HGET', receipt_key(id), 'action')
+      if action == 'enable' or action == 'disable' or not id then
+        redis.call('ZREM', READY, service)
+        granted[#granted + 1] = grant_head(service, who)
+      end
+    end
+    return granted
+  end
+  while #granted < free and tried < free + 100 do
+    local service = redis.call('ZPOPMIN', READY)[1]
+    if not service then break end
+    tried = tried + 1
+    granted[#granted + 1] = grant_head(service, who)
+  end
+  return granted
+end

@@ -1,0 +1,70 @@
+-- intake: one stream entry into its lane, its receipt, or the dead letters. Needs lanes (and what those need).
+-- Safe to repeat: an entry that its receipt names is that command, whatever became of it since.
+
+-- Writes the receipt that an entry gets at its own stream id when it is refused before it is anybody's command.
+local function refuse_entry(entry, partial, outcome, window)
+  local receipt = {id = entry, entry = entry, action = partial.action, service = partial.service, issuer = partial.issuer,
+    reason = partial.reason, accepted_at = STAMP, duplicates = '0', status = outcome.status}
+  write_new_receipt(receipt)
+  settle_receipt(receipt, outcome, window)
+end
+
+local function refuse_malformed(entry, flat, partial, why, window)
+  drop_entry(entry)
+  bury({entry = entry, id = partial.id, kind = 'malformed', error = 'invalid_command', detail = why,
+    history = lengthen_history({id = entry, entry = entry}, 'malformed', 'invalid_command', why)}, flat)
+  refuse_entry(entry, partial, {status = 'dead', code = '400', error = 'invalid_command', message = why}, window)
+end
+
+local function refuse_conflict(entry, flat, command, window)
+  local why = 'id ' .. command.id .. ' was already used for another command'
+  drop_entry(entry)
+  bury({entry = entry, id = command.id, kind = 'conflict', error = 'idempotency_conflict', detail = why,
+    history = lengthen_history({id = command.id, entry = entry}, 'conflict', 'idempotency_conflict', why)}, flat)
+  refuse_entry(entry, command, {status = 'rejected', code = '422', error = 'idempotency_conflict', message = why}, window)
+end
+
+-- A command whose receipt exists and names this entry: published with a receipt, or read again after a new epoch.
+local function resume_command(receipt, window)
+  local service, id = receipt.service, receipt.id
+  receipt.expires_ms = parse_ms(receipt.expires_at or '') or NOW
+  receipt.due_ms = receipt.not_before and parse_ms(receipt.not_before)
+  redis.call('ZREM', UNREAD, id)
+  if SETTLED[receipt.status] then
+    drop_entry(receipt.entry)
+  elseif receipt.status == 'running' then
+    if not redis.call('ZSCORE', lane_key(service), id) then enter_lane(service, id, true) end
+  elseif redis.call('ZSCORE', lane_key(service), id) then
+    if not redis.call('ZSCORE', LEASES, service) then make_ready(service) end
+  elseif receipt.coalesced_into then
+    drop_entry(receipt.entry)
+  elseif receipt.expires_ms <= NOW then
+    expire(receipt, window)
+  elseif receipt.due_ms and receipt.due_ms > NOW then
+    redis.call('ZADD', SCHEDULED, receipt.due_ms, scheduled_member(receipt))
+    redis.call('ZADD', EXPIRIES, receipt.expires_ms, id)
+  else
+    queue_command(receipt)
+  end
+end
+
+local function accept_entry(entry, flat, window, ttl)
+  local command, partial, why = parse_entry(flat)
+  if not command then return refuse_malformed(entry, flat, partial, why, window) end
+  local id = command.id or entry
+  local wrong = require_types({receipt_key(id), 'hash', lane_key(command.service), 'zset', lease_key(command.service), 'hash'})
+  if wrong then return refuse_malformed(entry, flat, command, wrong.err, window) end
+  local known = read_hash(receipt_key(id))
+  if known and known.entry == entry and known.id == id and known.service and known.status then
+    return resume_command(known, window)
+  elseif known and fingerprint(known) == fingerprint(command) then
+    redis.call('HINCRBY', receipt_key(id), 'duplicates', 1)
+    return drop_entry(entry)
+  elseif known then
+    return refuse_conflict(entry, flat, command, window)
+  end
+  local receipt = new_receipt(command, entry, ttl)
+  receipt.status = (receipt.due_ms and receipt.due_ms > NOW) and 'scheduled' or 'queued'
+  write_new_receipt(receipt)
+  resume_command(receipt, window)
+end

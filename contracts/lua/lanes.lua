@@ -1,0 +1,137 @@
+-- lanes: the order of one service's commands. Needs keys, time, receipts (and what those need).
+-- lane:<service>   sorted set of command ids; the lowest score is the head, the only one that may run
+-- lease:<service>  hash id, token, worker: who holds the head. It stays, with an empty token, while a begun head waits for a takeover
+-- leases           sorted set service -> ms when its lease lapses (or its rest ends)
+-- ready            sorted set service -> turn: lanes with a head that nobody holds, longest waiting first
+-- scheduled        sorted set "<entry, padded>:<id>" -> ms when due
+-- expiries         sorted set id -> ms when an unstarted command expires
+-- joiners:<id>     list of the ids that a queued command took along, oldest first
+-- Invariant: a lane is empty, or in `ready`, or in `leases`; never two of them.
+local LANE_TYPES = {COMMANDS, 'stream', READY, 'zset', LEASES, 'zset', SCHEDULED, 'zset', EXPIRIES, 'zset', UNREAD, 'zset', SEQ, 'string', WAKE, 'stream',
+  DEAD, 'stream', SERVICES, 'set'}
+
+local function wake() redis.call('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end
+
+local function make_ready(service)
+  redis.call('ZADD', READY, 'NX', redis.call('INCR', SEQ), service)
+end
+
+local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
+
+-- Frees the lane for whoever takes its next head.
+local function release_lane(service)
+  redis.call('DEL', lease_key(service))
+  redis.call('ZREM', LEASES, service)
+  if redis.call('EXISTS', lane_key(service)) == 1 then make_ready(service) end
+end
+
+local function enter_lane(service, id, first)
+  redis.call('ZADD', lane_key(service), 'NX', first and '0' or redis.call('INCR', SEQ), id)
+  if not redis.call('ZSCORE', LEASES, service) then make_ready(service) end
+end
+
+-- Takes a command out of its lane wherever it stands. A lease on it is void from now on.
+local function leave_lane(service, id)
+  redis.call('ZREM', lane_key(service), id)
+  if redis.call('EXISTS', lane_key(service)) == 0 then redis.call('ZREM', READY, service) end
+  if redis.call('HGET', lease_key(service), 'id') == id then release_lane(service) end
+end
+
+local function scheduled_member(receipt)
+  local ms, n = string.match(receipt.entry, '^(%d+)%-(%d+)$')
+  return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #n) .. n .. ':' .. receipt.id
+end
+
+-- Gives the joiners of a target that ends to the outcome, each with a settled event of its own.
+local function settle_joiners(target, window)
+  local joiners = redis.call('LRANGE', joiners_key(target.id), 0, -1)
+  for i = 1, #joiners do
+    local receipt = read_hash(receipt_key(joiners[i]))
+    if receipt and not SETTLED[receipt.status] then
+      settle_receipt(receipt, {status = target.status, code = target.code, error = target.error, message = target.message,
+        changed = target.changed}, window, 'settled')
+      redis.call('ZREM', EXPIRIES, receipt.id)
+    end
+  end
+  if #joiners > 0 then redis.call('DEL', joiners_key(target.id)) end
+end
+
+-- A queued target that is cancelled or expires hands its place to the oldest joiner; the others follow. Returns whether one was there.
+local function hand_place_on(target)
+  local heir = redis.call('LPOP', joiners_key(target.id))
+  if not heir then return false end
+  local lane, score = lane_key(target.service), redis.call('ZSCORE', lane_key(target.service), target.id)
+  redis.call('ZADD', lane, score, heir)
+  redis.call('HDEL', receipt_key(heir), 'coalesced_into')
+  if redis.call('EXISTS', joiners_key(target.id)) == 1 then
+    redis.call('RENAME', joiners_key(target.id), joiners_key(heir))
+    for _, id in ipairs(redis.call('LRANGE', joiners_key(heir), 0, -1)) do
+      redis.call('HSET', receipt_key(id), 'coalesced_into', heir)
+    end
+  end
+  return true
+end
+
+-- Ends an unstarted command (scheduled, queued in its lane, or a joiner): expired or canceled, alone.
+local function end_unstarted(receipt, outcome, window)
+  if receipt.status == 'scheduled' then
+    redis.call('ZREM', SCHEDULED, scheduled_member(receipt))
+  elseif receipt.coalesced_into then
+    redis.call('LREM', joiners_key(receipt.coalesced_into), 1, receipt.id)
+  elseif redis.call('ZSCORE', lane_key(receipt.service), receipt.id) then
+    hand_place_on(receipt)
+    leave_lane(receipt.service, receipt.id)
+  end
+  redis.call('ZREM', EXPIRIES, receipt.id)
+  redis.call('ZREM', UNREAD, receipt.id)
+  drop_entry(receipt.entry)
+  settle_receipt(receipt, outcome, window)
+end
+
+local EXPIRED = {status = 'expired', code = '410', error = 'expired', message = 'The command expired before it was begun'}
+local CANCELED = {status = 'canceled', code = '410', error = 'canceled', message = 'The command was canceled before it was begun'}
+
+local function expire(receipt, window)
+  end_unstarted(receipt, EXPIRED, window)
+end
+
+-- `coalesce`: joins the lane's last command if that is still queued, asks the same and expires no earlier.
+local function try_join(receipt)
+  if receipt.coalesce ~= '1' then return false end
+  local last = redis.call('ZREVRANGE', lane_key(receipt.service), 0, 0)[1]
+  if not last or last == receipt.id then return false end
+  local target = read_hash(receipt_key(last))
+  if not target or target.status ~= 'queued' or fingerprint(target) ~= fingerprint(receipt) then return false end
+  if (parse_ms(target.expires_at or '') or 0) < receipt.expires_ms then return false end
+  if redis.call('LLEN', joiners_key(last)) >= 1000 then return false end
+  redis.call('RPUSH', joiners_key(last), receipt.id)
+  receipt.coalesced_into = last
+  redis.call('HSET', receipt_key(receipt.id), 'status', 'queued', 'coalesced_into', last)
+  drop_entry(receipt.entry)
+  return true
+end
+
+-- Puts a due command at the tail of its lane (or joins it). The receipt's hash must exist.
+local function queue_command(receipt)
+  receipt.status = 'queued'
+  redis.call('ZADD', EXPIRIES, receipt.expires_ms, receipt.id)
+  if try_join(receipt) then return end
+  redis.call('HSET', receipt_key(receipt.id), 'status', 'queued')
+  enter_lane(receipt.service, receipt.id)
+end
+
+-- Ends a begun (or too often lost) head as dead, with its dead letter; the lane goes on.
+local function bury_head(receipt, max_attempts, window)
+  local detail = 'given up after ' .. max_attempts .. ' attempts: each worker that took it was lost'
+  local history = lengthen_history(receipt, 'attempts_exhausted', 'attempts_exhausted', detail)
+  bury({entry = receipt.entry, id = receipt.id, kind = 'attempts_exhausted', error = 'attempts_exhausted', detail = detail,
+    attempts = receipt.attempt, history = history}, receipt_fields(receipt))
+  settle_receipt(receipt, {status = 'dead', code = '500', error = 'attempts_exhausted',
+    message = 'Service \'' .. receipt.service .. '\': ' .. detail}, window)
+  settle_joiners(receipt, window)
+  redis.call('ZREM', EXPIRIES, receipt.id)
+  redis.call('ZREM', UNREAD, receipt.id)
+  drop_entry(receipt.entry)
+  redis.call('ZREM', lane_key(receipt.service), receipt.id)
+  release_lane(receipt.service)
+end
