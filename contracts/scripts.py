@@ -6,20 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import get_args, get_type_hints
 
-from msgspec import Struct
+from contracts.tables import lua_fields
 
-from contracts.events import EngineInfo, WorkerInfo
-from contracts.receipts import Receipt
-from contracts.services import Snapshot
-
-_TABLES: dict[str, type[Struct]] = {
-    "RECEIPT_FIELDS": Receipt,
-    "SNAPSHOT_FIELDS": Snapshot,
-    "WORKER_FIELDS": WorkerInfo,
-    "ENGINE_FIELDS": EngineInfo,
-}
 _INCLUDE = re.compile(r"^--[ \t]*include:(.*)$", re.MULTILINE)
 
 
@@ -36,9 +25,10 @@ def load(package: str, name: str, overrides: Mapping[str, str] | None = None) ->
     """Return `lua/<name>.lua` of `package` with the fragments it names before it.
 
     A line `-- include: keys time` names fragments, `contracts/lua/<fragment>.lua`. Each is put in once,
-    in the order named, one that a fragment itself includes before that fragment. `overrides` replaces
-    the text of fragments: tests put in a `time` that they set. Results are cached. Raises
-    FileNotFoundError for a script or fragment that is not there.
+    in the order named, one that a fragment itself includes before that fragment; `fields` is no file but
+    `contracts.tables.lua_fields()`. `overrides` replaces the text of fragments, where
+    they are named: tests put in a `time`
+    that they set. Results are cached. Raises FileNotFoundError for a script or fragment that is not there.
     """
     return _load(package, name, tuple(sorted(overrides.items())) if overrides else ())
 
@@ -49,30 +39,8 @@ def _load(package: str, name: str, overrides: tuple[tuple[str, str], ...]) -> Sc
     replaced = dict(overrides)
     parts: dict[str, str] = {}
     _collect(body, replaced, parts, ())
-    if unused := replaced.keys() - parts.keys():
-        raise ValueError(f"script {package}:{name} includes no {sorted(unused)}: nothing to override")
     text = "\n".join([*parts.values(), body])
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-def _fragment(name: str) -> str:
-    """Return a fragment's text; `fields` is made from the structs, so that names and types stand once."""
-    if name == "fields":
-        return "-- fields: {name, kind, ...} of what events show; s string, i integer, b boolean.\n" + "\n".join(
-            f"local {table} = {{{', '.join(_kinds(struct))}}}" for table, struct in _TABLES.items()
-        )
-    return files("contracts").joinpath("lua", f"{name}.lua").read_text("utf-8")
-
-
-def _kinds(struct: type[Struct]) -> list[str]:
-    """Return the struct's fields as the items of a Lua table."""
-    hints = get_type_hints(struct)
-    kinds = {bool: "b", int: "i"}
-    items: list[str] = []
-    for name in struct.__struct_fields__:
-        kind = next((kinds[part] for part in (hints[name], *get_args(hints[name])) if part in kinds), "s")
-        items.append(f"'{name}', '{kind}'")
-    return items
 
 
 def _collect(source: str, replaced: Mapping[str, str], parts: dict[str, str], above: tuple[str, ...]) -> None:
@@ -85,6 +53,13 @@ def _collect(source: str, replaced: Mapping[str, str], parts: dict[str, str], ab
                 continue
             text = replaced.get(fragment)
             if text is None:
-                text = _fragment(fragment)
+                text = _read(fragment)
             _collect(text, replaced, parts, (*above, fragment))
             parts[fragment] = text
+
+
+def _read(fragment: str) -> str:
+    """Return a fragment's text; `fields` is made from the structs, so that it cannot drift from them."""
+    if fragment == "fields":
+        return lua_fields()
+    return files("contracts").joinpath("lua", f"{fragment}.lua").read_text("utf-8")
