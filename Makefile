@@ -28,6 +28,7 @@ check: $(VENV)/.dev ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --scripts-are-modules scripts/check-links scripts/prove-compose
 	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.dev ## let ruff mend what it can
@@ -47,7 +48,7 @@ image: wheelhouse ## build the worker's image
 	docker build --tag pointsman:local .
 
 compose: $(VENV)/.dev ## prove docker-compose.yml with what Debian has: build, up, restart a service, down
-	@scripts/prove-compose
+	@$(BIN)/python scripts/prove-compose $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist build deploy/wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
