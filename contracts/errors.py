@@ -1,5 +1,4 @@
 """One shallow tree of errors: a stable `code`, an HTTP-like `status`, the docstring as message."""
-# ruff: noqa: N818 -- the names are the contract's words, and read better without a suffix
 
 from typing import Self
 
