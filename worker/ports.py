@@ -1,9 +1,13 @@
 """The worker's needs of the outside world, named after the caller's need; adapters answer them."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from contracts.services import Snapshot
 
 from worker.core.container import Container, EngineSignal, Listed
+from worker.core.delivery import BeginAnswer, Grant, ObserveAnswer, SettleAnswer, Taken
+from worker.core.state import Memo, ServiceState
 
 
 class EngineError(Exception):
@@ -64,4 +68,123 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Release the connections; end `signals`."""
+        ...
+
+
+class RedisLost(Exception):
+    """Redis gave no answer: whether the call was carried out is not known."""
+
+
+class RoomRefused(Exception):
+    """The room's script refused and wrote nothing: out of memory, or a key of a wrong type; the text says which."""
+
+
+class Inbox(Protocol):
+    """Where commands come from."""
+
+    async def take(self, free: int, *, state_only: bool, count: int) -> Taken:
+        """Move what is due, read up to `count` new entries into lanes, hold up to `free` lanes."""
+        ...
+
+    async def wait(self, position: str, seconds: float) -> None:
+        """Return when something was added after `position`, lanes were handed back, or `seconds` went by."""
+        ...
+
+
+class Ledger(Protocol):
+    """Where a held command's course is written; each write is fenced by the grant's token."""
+
+    async def begin(self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]) -> BeginAnswer:
+        """Begin it, or renew its evidence under the same attempt; prolongs the lease."""
+        ...
+
+    async def settle(
+        self,
+        grant: Grant,
+        outcome: Mapping[str, str],
+        change: tuple[Snapshot, Memo] | None,
+        *,
+        started: bool = False,
+        overdue_only: bool = False,
+        want: bool = False,
+    ) -> SettleAnswer:
+        """End it with `outcome`, write the service's `change`, and take the next lane if `want`."""
+        ...
+
+    async def renew(self, grants: Sequence[Grant]) -> None:
+        """Prolong the leases; sets `lost` on those that are gone."""
+        ...
+
+    async def hand_back(self, grants: Sequence[Grant], *, rest: float = 0) -> None:
+        """Give lanes back, to be taken at once or after `rest` seconds; counts nothing."""
+        ...
+
+    async def reconcile(self, grants: Sequence[Grant]) -> None:
+        """After a lost answer: free what this process was given and never heard of. `grants` are those it has."""
+        ...
+
+
+class Board(Protocol):
+    """Where the observer writes what it sees."""
+
+    async def claim(self, *, able: bool) -> bool:
+        """Become or stay the room's observer; `able` says that the engine answers here."""
+        ...
+
+    async def ticket(self) -> int:
+        """Draw the number that orders a look; before the engine is asked."""
+        ...
+
+    async def states(self, names: Sequence[str]) -> list[ServiceState]:
+        """Read what is known of these services."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Return the services that have a snapshot."""
+        ...
+
+    async def observe(
+        self,
+        name: str,
+        ticket: int,
+        old: ServiceState,
+        new: tuple[Snapshot, Memo],
+        *,
+        exhausted: bool = False,
+        republish: bool = False,
+        heal: bool = False,
+    ) -> ObserveAnswer:
+        """Write what was seen of one service, if nothing newer stands."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, injected."""
+
+    def boot(self) -> float:
+        """Return seconds of a clock that counts through a suspend (CLOCK_BOOTTIME)."""
+        ...
+
+    def redis_ms(self) -> int:
+        """Return the best estimate of Redis TIME in ms; deadlines are judged in scripts, not by this."""
+        ...
+
+    def saw(self, redis_ms: int) -> None:
+        """Take Redis TIME from an answer just received."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Log(Protocol):
+    """What happened, for people and machines."""
+
+    def info(self, action: str, message: str, **fields: Any) -> None:
+        """Tell of the expected."""
+        ...
+
+    def warning(self, action: str, message: str, **fields: Any) -> None:
+        """Tell of what somebody should look at."""
         ...

@@ -13,8 +13,8 @@ ROOM_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 ACTIONS: Final = frozenset({"restart", "start", "stop", "enable", "disable"})
 DESIRED: Final = frozenset({"running", "stopped"})
-#: What happens to a service whose healing budget is spent: it is left alone, or it is disabled.
-ON_EXHAUSTED: Final = frozenset({"leave", "disable"})
+#: What happens when the healing budget is spent: go on at the longest delay, or disable the service.
+ON_EXHAUSTED: Final = frozenset({"retry", "disable"})
 
 _CATEGORY = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)

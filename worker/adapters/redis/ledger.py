@@ -1,0 +1,143 @@
+"""The ledger: begin, settle, renew, hand back; each write fenced by its grant's token."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from contracts.commands import SELF_HEAL
+from contracts.events import Cause, CauseKind
+from contracts.services import Snapshot
+
+from worker.adapters.redis.inbox import read_grants, read_state
+from worker.adapters.redis.room import Room
+from worker.core.delivery import BeginAnswer, Begun, Early, Ended, Fenced, Grant, SettleAnswer, Settled, Stale
+from worker.core.state import Memo, differences, memo_to_text
+
+
+def cause_of(grant: Grant) -> str:
+    """Return the cause that a command's changes name, as JSON."""
+    receipt = grant.receipt
+    kind = CauseKind.SELF_HEAL if receipt.issuer == SELF_HEAL else CauseKind.COMMAND
+    cause = Cause(kind=kind, command_id=grant.id, issuer=receipt.issuer, reason=receipt.reason)
+    return msgspec.json.encode(cause).decode()
+
+
+class RedisLedger:
+    """`worker.ports.Ledger` on Redis."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    async def begin(self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]) -> BeginAnswer:
+        """See `begin.lua`. Raises RedisLost, RoomRefused."""
+        room, limits = self._room, self._room.limits
+        sent = room.clock.boot()
+        facts = {"worker": room.name, **evidence}
+        answer = await room.run(
+            "begin",
+            grant.service,
+            grant.id,
+            grant.token,
+            int(limits.lease * 1000),
+            int(limits.window * 1000),
+            grant.state.ver,
+            memo_to_text(memo),
+            cause_of(grant),
+            len(facts) * 2,
+            *_flat(facts),
+            *differences(grant.state.snapshot, snapshot),
+        )
+        match answer[0]:
+            case "ok":
+                room.clock.saw(int(answer[1]))
+                await room.saw_head(room.epoch, int(answer[2]))
+                grant.deadline = sent + limits.lease
+                return Begun(ver=answer[3], called_at=answer[4])
+            case "stale":
+                return Stale(read_state(answer[1], answer[2], answer[3]))
+            case "ended":
+                return Ended()
+            case _:
+                return Fenced()
+
+    async def settle(
+        self,
+        grant: Grant,
+        outcome: Mapping[str, str],
+        change: tuple[Snapshot, Memo] | None,
+        *,
+        started: bool = False,
+        overdue_only: bool = False,
+        want: bool = False,
+    ) -> SettleAnswer:
+        """See `settle.lua`. Raises RedisLost, RoomRefused."""
+        room, limits = self._room, self._room.limits
+        sent = room.clock.boot()
+        answer = await room.run(
+            "settle",
+            grant.service,
+            grant.id,
+            grant.token,
+            int(limits.window * 1000),
+            int(started),
+            int(overdue_only),
+            grant.state.ver,
+            memo_to_text(change[1]) if change is not None else "",
+            cause_of(grant),
+            int(want),
+            room.name,
+            room.instance,
+            room.token(),
+            int(limits.lease * 1000),
+            limits.max_attempts,
+            len(outcome) * 2,
+            *_flat(outcome),
+            *(differences(grant.state.snapshot, change[0]) if change is not None else ()),
+        )
+        match answer[0]:
+            case "ok":
+                room.clock.saw(int(answer[1]))
+                await room.saw_head(room.epoch, int(answer[2]))
+                grants = read_grants(answer[4], sent + limits.lease)
+                return Settled(grants[0] if grants else None)
+            case "done":
+                return Settled()
+            case "stale":
+                return Stale(read_state(answer[1], answer[2], answer[3]))
+            case "ended":
+                return Ended()
+            case "early":
+                return Early()
+            case _:
+                return Fenced()
+
+    async def renew(self, grants: Sequence[Grant]) -> None:
+        """See `renew.lua`. Raises RedisLost, RoomRefused."""
+        if not grants:
+            return
+        sent = self._room.clock.boot()
+        lease = self._room.limits.lease
+        answer = await self._room.run("renew", int(lease * 1000), *_named(grants))
+        self._room.clock.saw(int(answer[0]))
+        for grant, held in zip(grants, answer[1:], strict=True):
+            if held == "1":
+                grant.deadline = max(grant.deadline, sent + lease)
+            else:
+                grant.lost = True
+
+    async def hand_back(self, grants: Sequence[Grant], *, rest: float = 0) -> None:
+        """See `handback.lua`. Raises RedisLost, RoomRefused."""
+        if grants:
+            await self._room.run("handback", int(rest * 1000), *_named(grants))
+
+    async def reconcile(self, grants: Sequence[Grant]) -> None:
+        """See `reconcile.lua`. Raises RedisLost, RoomRefused."""
+        await self._room.run("reconcile", self._room.instance, *(grant.token for grant in grants))
+
+
+def _flat(facts: Mapping[str, str]) -> list[str]:
+    return [item for pair in facts.items() for item in pair]
+
+
+def _named(grants: Sequence[Grant]) -> list[Any]:
+    return [item for grant in grants for item in (grant.service, grant.id, grant.token)]

@@ -1,0 +1,170 @@
+"""One connection for scripts: calls of many tasks go out together, answers come back in order."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import hiredis
+from contracts.scripts import Script
+from redis.asyncio import ConnectionPool
+from redis.exceptions import BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from worker.ports import RedisLost
+
+Arg = str | bytes | int | float
+
+#: Answers that mean: this server cannot serve us now, another may.
+_ELSEWHERE = (ReadOnlyError, BusyLoadingError, MasterDownError)
+
+
+class Link:
+    """A supervised connection to Redis that pipelines whatever waits.
+
+    `run` keeps it connected, with `greet` called on each new connection before anybody else's calls. A
+    call whose connection broke, or that got no answer within `call_timeout` seconds, raises `RedisLost`:
+    it may or may not have been carried out, so nothing is repeated here.
+    """
+
+    def __init__(self, url: str, *, call_timeout: float, greet: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._pool = ConnectionPool.from_url(
+            url,
+            decode_responses=True,
+            encoding_errors="replace",
+            protocol=2,
+            socket_timeout=call_timeout,
+            socket_connect_timeout=call_timeout,
+            socket_keepalive=True,
+            health_check_interval=0,
+        )
+        self._call_timeout = call_timeout
+        self.greet = greet
+        self._up = asyncio.Event()
+        self._outbox: list[bytes] = []
+        self._flush = asyncio.Event()
+        self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._open = False
+        self.last_error: str | None = None
+
+    @property
+    def up(self) -> bool:
+        """Say whether a greeted connection is there."""
+        return self._up.is_set()
+
+    async def run(self) -> None:
+        """Connect and reconnect until cancelled."""
+        pause = 0.05
+        while True:
+            connection = self._pool.make_connection()
+            try:
+                async with asyncio.timeout(self._call_timeout):
+                    await connection.connect()
+                self._open = True
+                await self._serve(connection)
+            except* (RedisError, OSError, TimeoutError, RedisLost) as group:
+                self.last_error = "; ".join(str(error) or type(error).__name__ for error in group.exceptions)
+            finally:
+                if self._up.is_set():
+                    pause = 0.05
+                self._open = False
+                self._up.clear()
+                self._fail_pending()
+                with suppress(RedisError, OSError, TimeoutError):
+                    await connection.disconnect(nowait=True)
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    async def _serve(self, connection: Any) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write(connection), name="link-write")
+            tasks.create_task(self._read(connection), name="link-read")
+            tasks.create_task(self._watch(), name="link-watch")
+            if self.greet is not None:
+                await self.greet()
+            self._up.set()
+
+    async def _write(self, connection: Any) -> None:
+        while True:
+            await self._flush.wait()
+            self._flush.clear()
+            batch, self._outbox = self._outbox, []
+            if batch:
+                await connection.send_packed_command(b"".join(batch), check_health=False)
+
+    async def _read(self, connection: Any) -> None:
+        while True:
+            answer: Any
+            try:
+                answer = await connection.read_response(timeout=math.inf)
+            except _ELSEWHERE as error:
+                raise RedisLost(str(error)) from error
+            except ResponseError as error:
+                answer = error
+            _, future = self._pending.popleft()
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def _watch(self) -> None:
+        """End a connection on which the oldest call got no answer in time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._call_timeout / 4)
+            if self._pending and loop.time() - self._pending[0][0] > self._call_timeout:
+                raise RedisLost(f"no answer within {self._call_timeout} s")
+
+    def _fail_pending(self) -> None:
+        self._outbox.clear()
+        self._flush.clear()
+        while self._pending:
+            _, future = self._pending.popleft()
+            if not future.done():
+                future.set_exception(RedisLost(self.last_error or "the connection to Redis broke"))
+
+    def _send(self, *args: Arg) -> asyncio.Future[Any]:
+        if not self._open:
+            raise RedisLost(self.last_error or "not connected to Redis")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._outbox.append(hiredis.pack_command(args))  # type: ignore[arg-type]
+        self._pending.append((loop.time(), future))
+        self._flush.set()
+        return future
+
+    async def wait_up(self) -> None:
+        """Wait for a greeted connection; RedisLost after the call timeout."""
+        if not self._up.is_set():
+            try:
+                async with asyncio.timeout(self._call_timeout):
+                    await self._up.wait()
+            except TimeoutError:
+                raise RedisLost(self.last_error or "not connected to Redis") from None
+
+    async def command(self, *args: Arg, greeting: bool = False) -> Any:
+        """Send one command. Raises RedisLost, or redis's ResponseError."""
+        if not greeting:
+            await self.wait_up()
+        return await self._send(*args)
+
+    async def call(self, script: Script, key: str, *args: Arg, greeting: bool = False) -> Any:
+        """Run a script on the room whose commands stream is `key`, loading it where the server has it not.
+
+        Raises RedisLost, or redis's ResponseError.
+        """
+        if not greeting and not self._up.is_set():
+            await self.wait_up()
+        try:
+            return await self._send("EVALSHA", script.sha, 1, key, *args)
+        except NoScriptError:
+            pass
+        # EVAL carries the text with it, so a flush of the script cache in between cannot fail it again.
+        return await self._send("EVAL", script.text, 1, key, *args)
+
+    async def close(self) -> None:
+        """Release the pool; `run` must have ended."""
+        await self._pool.disconnect()

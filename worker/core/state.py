@@ -1,0 +1,96 @@
+"""What is known of one service: the public snapshot, and the private memo that stands beside it."""
+
+from dataclasses import dataclass
+
+import msgspec
+from contracts.codec import encode_snapshot
+from contracts.services import Snapshot
+
+from worker.core.container import Container
+
+#: The snapshot's fields that a write may change; `name` and `revision` are the script's.
+FIELDS: tuple[str, ...] = tuple(
+    name for name in Snapshot.__struct_fields__ if name not in {"name", "revision"}
+)
+
+
+class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the workers remember of a service between looks; JSON in the private state hash.
+
+    A run is "<12 of container id> <StartedAt>". Times ending in `_ms` are milliseconds of Redis TIME.
+    """
+
+    #: What the labels said at the last look, for commands that need no engine.
+    protected: bool = False
+    actions: tuple[str, ...] | None = None
+    #: The last run seen, and whether it was seen alive (or was started by a command).
+    run: str | None = None
+    alive: bool = False
+    #: The run that a begun command set out to end: its end is no failure.
+    ending: str | None = None
+    #: The run whose end was counted, and the run whose turn to unhealthy was counted.
+    counted: str | None = None
+    sick: str | None = None
+    #: The run that was ready once: its grace is over.
+    ready: str | None = None
+    #: `desired` was set by a command or label, or a start was seen.
+    settled_desire: bool = False
+    #: Heals tried since the last reset, and when the last one was planned for or ended.
+    attempts: int = 0
+    last_attempt_ms: int = 0
+    #: Since when the present run is clean; 0 when it is not.
+    clean_since_ms: int = 0
+    #: When the status turned from good to bad, newest last, within the sliding window.
+    turns_ms: tuple[int, ...] = ()
+    exhausted: bool = False
+    #: The engine's own count of restarts at the last look.
+    engine_restarts: int = 0
+    #: Since when no container is there.
+    missing_since_ms: int = 0
+    #: The snapshot was lost with Redis and made anew from defaults.
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """Snapshot and memo as of version `ver` of the private hash; `snapshot` None: never seen."""
+
+    snapshot: Snapshot | None
+    memo: Memo
+    ver: str = "0"
+
+
+def run_of(container: Container) -> str | None:
+    """Name the container's present or last run; None where it never ran."""
+    return f"{container.short_id} {container.started_at}" if container.ever_started else None
+
+
+def differences(old: Snapshot | None, new: Snapshot) -> list[str]:
+    """Return what to write, flat: field, value, field, value ...; an empty value deletes the field."""
+    after = encode_snapshot(new)
+    before = encode_snapshot(old) if old is not None else {}
+    flat: list[str] = []
+    for name in FIELDS:
+        value = after.get(name, "")
+        if value != before.get(name, ""):
+            flat += (name, value)
+    return flat
+
+
+_decode_memo = msgspec.json.Decoder(Memo).decode
+_encode_memo = msgspec.json.Encoder().encode
+
+
+def memo_from_text(text: str) -> Memo:
+    """Read a memo; an unreadable one (of another version) is an empty one: the next look fills it."""
+    if not text:
+        return Memo()
+    try:
+        return _decode_memo(text)
+    except msgspec.DecodeError:
+        return Memo()
+
+
+def memo_to_text(memo: Memo) -> str:
+    """Write a memo."""
+    return _encode_memo(memo).decode()
