@@ -97,6 +97,11 @@ class SimulatedClient:
 
         return Signals(stream.box, hang_up)
 
+    async def meet(self, call: str) -> None:
+        """Suffer the faults of a look that the caller takes by itself."""
+        if self._troubled:
+            await self._meet(call, self._look_bound)
+
     async def close(self) -> None:
         """End `signals` and the calls under way; what the machine is at goes on."""
         self._closed.set()

@@ -55,10 +55,13 @@ class SimulatedEngine(SimulatedClient):
         """Return the engine's event log."""
         return self.machine.events
 
-    def client(self) -> SimulatedClient:
+    def client(self, *, look_bound: float | None = None, start_bound: float | None = None) -> SimulatedClient:
         """Return another port to this engine, with faults of its own beside the engine's."""
         made = SimulatedClient(
-            self.machine, self.faults, look_bound=self._look_bound, start_bound=self._start_bound
+            self.machine,
+            self.faults,
+            look_bound=self._look_bound if look_bound is None else look_bound,
+            start_bound=self._start_bound if start_bound is None else start_bound,
         )
         self._clients.append(made)
         return made
