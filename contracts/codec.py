@@ -174,10 +174,17 @@ def dead_fields(letter: DeadLetter) -> list[tuple[bytes, bytes]]:
             raw = base64.b64decode(letter.body_b64, validate=True)
         else:
             raw = (letter.body or "").encode()
-        pairs = json.loads(raw.decode("utf-8", "surrogateescape"), object_pairs_hook=tuple)
-        return [(_octets(name), _octets(value)) for name, value in pairs]
+        pairs = json.loads(raw.decode("utf-8", "surrogateescape"), object_pairs_hook=_Pairs)
+        return [(_octets(name), _octets(value)) for name, value in pairs.of_object]
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
         raise MalformedRecord(f"the body of dead letter {letter.dead_id} cannot be read: {error}") from error
+
+
+class _Pairs:
+    """A JSON object as its pairs; no other JSON value has them."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.of_object = pairs
 
 
 def _octets(text: str) -> bytes:

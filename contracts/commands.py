@@ -32,7 +32,7 @@ SHORT_ID = 12
 SERVICE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
 ID_PATTERN = r"[A-Za-z0-9._:/-]{1,128}"
 STREAM_ID_PATTERN = r"[0-9]+-[0-9]+"
-TIMEOUT_PATTERN = r"[0-9]{1,4}"
+TIMEOUT_PATTERN = r"[0-2]?[0-9]{1,3}|3[0-5][0-9]{2}|3600"
 CONTAINER_ID_PATTERN = r"[0-9A-Fa-f]{12}|[0-9A-Fa-f]{64}"
 TRACEPARENT_PATTERN = r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 
