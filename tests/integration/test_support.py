@@ -9,6 +9,7 @@ import redis.asyncio
 from tests.support.processes import Programs
 from tests.support.redis import VERSIONS, MakeRedis, RedisServer, async_client
 from tests.support.waiting import eventually, holds
+from tests.support.wire import MakeWire
 
 
 @pytest.mark.redis_versions(*VERSIONS)
@@ -69,3 +70,30 @@ async def test_programs_are_signalled_and_heard(programs: Programs):
 async def test_a_wait_that_runs_out_tells_what_it_saw():
     with pytest.raises(AssertionError, match=r"the sun rises: not within 0.05 s .* last look: 0"):
         await eventually(lambda: 0, within=0.05, what="the sun rises")
+
+
+async def test_a_wire_loses_a_reply_and_not_the_request(make_wire: MakeWire, redis_server: RedisServer):
+    wire = await make_wire(redis_server)
+    async with async_client(redis_server, port=wire.port) as client:
+        await client.ping()
+        wire.lose_reply_to("INCR")
+        with pytest.raises(redis.ConnectionError):
+            await client.incr("n")
+        assert await client.get("n") == "1"
+    assert wire.lost == 1
+
+
+async def test_a_blocked_wire_holds_and_a_severed_one_refuses(make_wire: MakeWire, redis_server: RedisServer):
+    wire = await make_wire(redis_server)
+    async with async_client(redis_server, port=wire.port, socket_timeout=0.05) as client:
+        await client.ping()
+        wire.block()
+        with pytest.raises(redis.TimeoutError):
+            await client.ping()
+        wire.unblock()
+        await client.ping()
+        await wire.sever()
+        with pytest.raises(redis.ConnectionError):
+            await client.ping()
+        await wire.mend()
+        await client.ping()
