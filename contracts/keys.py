@@ -162,3 +162,13 @@ class Keys:
     def requeues(self) -> str:
         """Return the hash that counts the requeues of each dead letter."""
         return self.base + "requeues"
+
+    @property
+    def relook(self) -> str:
+        """Return the set of services that the observer is to look at again."""
+        return self.base + "relook"
+
+    @property
+    def recall(self) -> str:
+        """Return the hash in which workers put what they remember, after Redis lost it."""
+        return self.base + "recall"

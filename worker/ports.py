@@ -31,6 +31,18 @@ class EngineFailed(EngineError):
         self.http_status = http_status
 
 
+class SignalStream(Protocol):
+    """Signals for one reader. A wait for the next one may be cancelled and taken up again without loss."""
+
+    def __aiter__(self) -> AsyncIterator[EngineSignal]: ...
+
+    async def __anext__(self) -> EngineSignal: ...
+
+    async def aclose(self) -> None:
+        """Stop listening; whoever waits for a signal is let go. A stream that is dropped does so too."""
+        ...
+
+
 class Engine(Protocol):
     """A container engine. Each call is bounded in time and raises nothing but `EngineError`."""
 
@@ -62,8 +74,11 @@ class Engine(Protocol):
         """Get any answer from the engine."""
         ...
 
-    def signals(self) -> AsyncIterator[EngineSignal]:
-        """Yield hints for ever; `EngineConnected` after each (re)connect, when hints may have been missed."""
+    def signals(self) -> SignalStream:
+        """Yield hints until closed, from now on, each once.
+
+        `EngineConnected` comes first, and again after each break, when hints may have been missed.
+        """
         ...
 
     async def close(self) -> None:
@@ -94,7 +109,9 @@ class Inbox(Protocol):
 class Ledger(Protocol):
     """Where a held command's course is written; each write is fenced by the grant's token."""
 
-    async def begin(self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]) -> BeginAnswer:
+    async def begin(
+        self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
+    ) -> BeginAnswer:
         """Begin it, or renew its evidence under the same attempt; prolongs the lease."""
         ...
 

@@ -48,7 +48,9 @@ class Act:
 Decision = Reject | Finish | Act
 
 
-def decide(receipt: Receipt, action: Action, service: str, state: ServiceState, look: Look | None) -> Decision:
+def decide(
+    receipt: Receipt, action: Action, service: str, state: ServiceState, look: Look | None
+) -> Decision:
     """Run the guards on a command that is not fenced, cancelled or expired; those the script judges.
 
     `look` is None for enable and disable, which go by the snapshot. A takeover's second look comes here
@@ -60,7 +62,9 @@ def decide(receipt: Receipt, action: Action, service: str, state: ServiceState, 
             return Reject(ServiceNotFound(service=service))
         if snapshot.reason == "ambiguous":
             return Reject(_ambiguous(service, snapshot.message or ""))
-        return _guards(receipt, action, service, state, snapshot, None) or Finish(_differs(action, state, snapshot))
+        return _guards(receipt, action, service, state, snapshot, None) or Finish(
+            _differs(action, state, snapshot)
+        )
     match look:
         case Clash(ids=ids):
             return Reject(_ambiguous(service, ", ".join(one[:SHORT_ID] for one in ids)))
@@ -141,16 +145,23 @@ def _guards(
         wrong = _expectation(receipt, service, look.container.id, look.container.started_at)
     else:
         wrong = _expectation(
-            receipt, service, (snapshot and snapshot.container_id) or "", (snapshot and snapshot.started_at) or ""
+            receipt,
+            service,
+            (snapshot and snapshot.container_id) or "",
+            (snapshot and snapshot.started_at) or "",
         )
     return Reject(wrong) if wrong is not None else None
 
 
-def _expectation(receipt: Receipt, service: str, container_id: str, started_at: str) -> PreconditionFailed | None:
+def _expectation(
+    receipt: Receipt, service: str, container_id: str, started_at: str
+) -> PreconditionFailed | None:
     expected = receipt.expect_container_id
     if expected is not None and expected[:SHORT_ID] != container_id[:SHORT_ID]:
         found = container_id[:SHORT_ID] or "no container"
-        return PreconditionFailed(f"Service '{service}' is not on container {expected[:SHORT_ID]} but on {found}")
+        return PreconditionFailed(
+            f"Service '{service}' is not on container {expected[:SHORT_ID]} but on {found}"
+        )
     if receipt.expect_started_at is not None and receipt.expect_started_at != started_at:
         return PreconditionFailed(
             f"Service '{service}' is not on the run of {receipt.expect_started_at} but on that of {started_at or 'none'}"

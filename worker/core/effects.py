@@ -11,7 +11,14 @@ from worker.core.state import Memo, ServiceState, run_of
 
 
 def at_begin(
-    state: ServiceState, receipt: Receipt, action: Action, service: str, look: Present, *, now_ms: int, observed_at: str
+    state: ServiceState,
+    receipt: Receipt,
+    action: Action,
+    service: str,
+    look: Present,
+    *,
+    now_ms: int,
+    observed_at: str,
 ) -> tuple[Snapshot, Memo]:
     """Return state as the engine is about to be called: `desired` first, so that the exit it causes is no failure.
 

@@ -24,7 +24,9 @@ def project(
         case Present():
             return _project_present(state, name, look, now_ms, observed_at, probe)
         case Missing():
-            return _project_absent(state, name, observed_at, "no_container", "No container has this name now", now_ms)
+            return _project_absent(
+                state, name, observed_at, "no_container", "No container has this name now", now_ms
+            )
         case Clash():
             ids = ", ".join(one[:12] for one in look.ids)
             text = f"Several containers claim this name and not exactly one of them runs: {ids}"
@@ -32,10 +34,19 @@ def project(
 
 
 def status_of(
-    container: Container, memo: Memo, *, enabled: bool, desired: Desired, in_grace: bool, probed: bool, probe: bool | None
+    container: Container,
+    memo: Memo,
+    *,
+    enabled: bool,
+    desired: Desired,
+    in_grace: bool,
+    probed: bool,
+    probe: bool | None,
 ) -> tuple[ServiceStatus, str | None, str | None]:
     """Return status, reason and message of a present container."""
-    status, reason, message = _observed(container, memo, desired=desired, in_grace=in_grace, probed=probed, probe=probe)
+    status, reason, message = _observed(
+        container, memo, desired=desired, in_grace=in_grace, probed=probed, probe=probe
+    )
     if not enabled:
         return ServiceStatus.DISABLED, "disabled", f"Disabled; the container is {container.state}"
     return status, reason, message
@@ -52,7 +63,11 @@ def _observed(
     if not container.running or container.dead:
         return ServiceStatus.STOPPED, *_why_stopped(container, memo, desired)
     if container.health is Health.UNHEALTHY:
-        return ServiceStatus.UNHEALTHY, "health_check_failed", container.health_output[:_MESSAGE_LIMIT] or "The health check fails"
+        return (
+            ServiceStatus.UNHEALTHY,
+            "health_check_failed",
+            container.health_output[:_MESSAGE_LIMIT] or "The health check fails",
+        )
     if container.health is Health.STARTING:
         return ServiceStatus.STARTING, "health_starting", "Started; the health check has not passed yet"
     if container.health is Health.NONE and probed and not probe:
@@ -86,10 +101,18 @@ def remembered_status(snapshot: Snapshot) -> tuple[ServiceStatus, str | None, st
             if health == Health.UNHEALTHY:
                 return ServiceStatus.UNHEALTHY, "health_check_failed", "The health check fails"
             if health == Health.STARTING:
-                return ServiceStatus.STARTING, "health_starting", "Started; the health check has not passed yet"
+                return (
+                    ServiceStatus.STARTING,
+                    "health_starting",
+                    "Started; the health check has not passed yet",
+                )
             return ServiceStatus.RUNNING, None, None
         case "restarting":
-            return ServiceStatus.STARTING, "engine_restarting", "The engine is restarting it by its own policy"
+            return (
+                ServiceStatus.STARTING,
+                "engine_restarting",
+                "The engine is restarting it by its own policy",
+            )
         case "paused":
             return ServiceStatus.STOPPED, "paused", "The container is paused"
         case state:
@@ -107,12 +130,21 @@ def _project_present(
     grace_ms = int(policy_for(labels).grace * 1000)
     in_grace = memo.ready != run and _started_ms(container) + grace_ms > now_ms
     status, reason, message = status_of(
-        container, memo, enabled=enabled, desired=desired, in_grace=in_grace, probed=labels.probe is not None, probe=probe
+        container,
+        memo,
+        enabled=enabled,
+        desired=desired,
+        in_grace=in_grace,
+        probed=labels.probe is not None,
+        probe=probe,
     )
     if labels.problems and status in {ServiceStatus.RUNNING, ServiceStatus.STARTING}:
         reason, message = "bad_label", "; ".join(labels.problems)[:_MESSAGE_LIMIT]
     elif memo.lost and reason is None:
-        reason, message = "state_lost", "Redis lost this service's state; what is shown was made anew from the engine"
+        reason, message = (
+            "state_lost",
+            "Redis lost this service's state; what is shown was made anew from the engine",
+        )
     base = old if old is not None else Snapshot(name=name, status=status)
     stopped = not container.running or container.restarting
     snapshot = replace(
@@ -169,7 +201,9 @@ def _started_ms(container: Container) -> int:
 def _project_absent(
     state: ServiceState, name: str, observed_at: str, reason: str, message: str, now_ms: int
 ) -> tuple[Snapshot, Memo]:
-    old = state.snapshot if state.snapshot is not None else Snapshot(name=name, status=ServiceStatus.NOT_FOUND)
+    old = (
+        state.snapshot if state.snapshot is not None else Snapshot(name=name, status=ServiceStatus.NOT_FOUND)
+    )
     status = ServiceStatus.NOT_FOUND if old.enabled else ServiceStatus.DISABLED
     snapshot = replace(
         old,

@@ -35,6 +35,8 @@ class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ready: str | None = None
     #: `desired` was set by a command or label, or a start was seen.
     settled_desire: bool = False
+    #: The id of the planned heal, until its outcome is counted.
+    plan: str | None = None
     #: Heals tried since the last reset, and when the last one was planned for or ended.
     attempts: int = 0
     last_attempt_ms: int = 0

@@ -44,7 +44,9 @@ def has_evidence(receipt: Receipt) -> bool:
     return receipt.before_container_id is not None and receipt.called_at is not None
 
 
-def judge(receipt: Receipt, action: Action, look: Look, *, now_ms: int, grace: float, margin: float) -> Judgement:
+def judge(
+    receipt: Receipt, action: Action, look: Look, *, now_ms: int, grace: float, margin: float
+) -> Judgement:
     """Compare a look with the evidence in the receipt. `grace` and `margin` are seconds, `now_ms` is Redis TIME."""
     called_ms = parse_ms(receipt.called_at or "1970-01-01T00:00:00Z")
     match look:

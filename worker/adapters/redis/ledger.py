@@ -28,7 +28,9 @@ class RedisLedger:
     def __init__(self, room: Room) -> None:
         self._room = room
 
-    async def begin(self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]) -> BeginAnswer:
+    async def begin(
+        self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
+    ) -> BeginAnswer:
         """See `begin.lua`. Raises RedisLost, RoomRefused."""
         room, limits = self._room, self._room.limits
         sent = room.clock.boot()

@@ -10,7 +10,14 @@ from typing import Any
 import hiredis
 from contracts.scripts import Script
 from redis.asyncio import ConnectionPool
-from redis.exceptions import BusyLoadingError, MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from worker.ports import RedisLost
 
@@ -28,7 +35,9 @@ class Link:
     it may or may not have been carried out, so nothing is repeated here.
     """
 
-    def __init__(self, url: str, *, call_timeout: float, greet: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, url: str, *, call_timeout: float, greet: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._pool = ConnectionPool.from_url(
             url,
             decode_responses=True,

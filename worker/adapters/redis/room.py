@@ -170,4 +170,3 @@ class Room:
         pending = await self.link.command("XPENDING", self.keys.commands, GROUP, "-", "+", 1, self.name)
         if not pending:
             await self.link.command("XGROUP", "DELCONSUMER", self.keys.commands, GROUP, self.name)
-

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -201,8 +202,9 @@ class SimulatedServer:
         stream = _Stream(self._engine, (self._engine.faults, self.faults))
         self._streams.add(stream)
         try:
-            await response.prepare(request)
-            await stream.tell(response, filters, since, until)
+            with suppress(ConnectionResetError):  # the client has gone, which ends its stream
+                await response.prepare(request)
+                await stream.tell(response, filters, since, until)
         finally:
             stream.end()
             self._streams.discard(stream)

@@ -10,7 +10,7 @@
 -- Invariant: acknowledged only together with a settled receipt and its event. Its first write is allowed out of memory.
 local service, id, token, window = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local wrong = require_types({receipt_key(id), 'hash', lease_key(service), 'hash', joiners_key(id), 'list', service_key(service), 'hash',
-  state_key(service), 'hash', lane_key(service), 'zset'}) or require_types(LANE_TYPES) or open_events()
+  state_key(service), 'hash', lane_key(service), 'zset', RELOOK, 'set'}) or require_types(LANE_TYPES) or open_events()
 if wrong then return wrong end
 
 local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
@@ -54,6 +54,7 @@ drop_entry(receipt.entry)
 redis.call('ZREM', UNREAD, id)
 redis.call('ZREM', lane_key(service), id)
 release_lane(service)
+redis.call('SADD', RELOOK, service)
 local who = {worker = ARGV[11], instance = ARGV[12], token = ARGV[13], given = 0, lease = tonumber(ARGV[14]), window = window,
   max_attempts = tonumber(ARGV[15])}
 local grants = ARGV[10] == '1' and grant_ready(1, who, false) or {}

@@ -1,0 +1,170 @@
+"""Takes lanes and runs them, no more at once than the worker can; hands back what it cannot finish."""
+
+import asyncio
+from collections.abc import Callable
+
+from worker.core.delivery import Grant, Taken
+from worker.executor import Executor, LeaseLost, NotBegun
+from worker.limits import Limits
+from worker.ports import Clock, Inbox, Ledger, Log, RedisLost, RoomRefused
+
+#: Lanes that need no engine may run beside a full house: they take milliseconds.
+STATE_ONLY_EXTRA = 4
+#: A lane that cannot be run here now rests this long before anybody takes it again, seconds.
+REST = 0.25
+
+
+class Consumer:
+    """The take loop and its slots. `engine_up` says whether this worker reaches its engine."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        ledger: Ledger,
+        executor: Executor,
+        clock: Clock,
+        limits: Limits,
+        log: Log,
+        engine_up: Callable[[], bool],
+    ) -> None:
+        self._inbox = inbox
+        self._ledger = ledger
+        self._executor = executor
+        self._clock = clock
+        self._limits = limits
+        self._log = log
+        self._engine_up = engine_up
+        self._slots: dict[asyncio.Task[None], Grant] = {}
+        self._nudge = asyncio.Event()
+        self._position = "0-0"
+        self._unsure = False
+        self.stopping = False
+
+    @property
+    def held(self) -> list[Grant]:
+        """Return the lanes that this worker holds."""
+        return list(self._slots.values())
+
+    @property
+    def running(self) -> int:
+        """Return how many commands run."""
+        return len(self._slots)
+
+    def nudge(self) -> None:
+        """Make the loop take again at once."""
+        self._nudge.set()
+
+    async def run(self) -> None:
+        """Take and run until `stopping` is set; what still runs then goes on."""
+        wake: asyncio.Task[None] | None = None
+        try:
+            while not self.stopping:
+                pause = await self._take_once()
+                if pause <= 0 or self.stopping:
+                    continue
+                if wake is None or wake.done():
+                    wake = asyncio.create_task(self._inbox.wait(self._position, self._limits.idle), name="inbox-wait")
+                nudge = asyncio.create_task(self._nudge.wait(), name="inbox-nudge")
+                await asyncio.wait({wake, nudge}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                nudge.cancel()
+                self._nudge.clear()
+        finally:
+            if wake is not None:
+                wake.cancel()
+                await asyncio.wait({wake})
+
+    async def _take_once(self) -> float:
+        """Take once; return how long to wait before the next, 0 for at once."""
+        limits = self._limits
+        engine_up = self._engine_up()
+        free = limits.capacity - len(self._slots)
+        if not engine_up:
+            free = max(free, STATE_ONLY_EXTRA)
+        try:
+            if self._unsure:
+                await self._ledger.reconcile(self.held)
+                self._unsure = False
+            taken = await self._inbox.take(max(0, free), state_only=not engine_up, count=limits.intake)
+        except RedisLost as error:
+            self._unsure = True
+            self._log.warning("redis_lost", "Redis gave no answer to a take; trying again", error=str(error))
+            return 0.2
+        except RoomRefused as error:
+            self._log.warning("take_refused", "Redis refused a take; nothing was taken", error=str(error))
+            return 0.5
+        self._position = taken.position
+        for grant in taken.grants:
+            self._start(grant)
+        return self._pause(taken)
+
+    def _pause(self, taken: Taken) -> float:
+        if taken.more:
+            return 0.0
+        if not taken.due_ms:
+            return self._limits.idle
+        return min(self._limits.idle, max(0.001, (taken.due_ms - self._clock.redis_ms()) / 1000 + 0.001))
+
+    def _start(self, grant: Grant) -> None:
+        task = asyncio.create_task(self._run_slot(grant), name=f"command-{grant.id}")
+        self._slots[task] = grant
+        task.add_done_callback(self._end_slot)
+
+    def _end_slot(self, task: asyncio.Task[None]) -> None:
+        self._slots.pop(task, None)
+        self._nudge.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.warning("slot_failed", "A command's task failed; its lease will lapse", error=repr(error))
+
+    async def _run_slot(self, first: Grant) -> None:
+        """Run a lane, and the lanes that come with each settlement, until none comes."""
+        task = asyncio.current_task()
+        assert task is not None
+        grant: Grant | None = first
+        while grant is not None:
+            self._slots[task] = grant
+            if self.stopping or (not self._engine_up() and not grant.takeover):
+                await self._give_back(grant, 0.0 if self.stopping else REST)
+                return
+            grant = await self._run_one(grant)
+
+    async def _run_one(self, grant: Grant) -> Grant | None:
+        try:
+            return await self._executor.run(grant)
+        except LeaseLost:
+            self._log.warning(
+                "lease_lost", "The lane went to another worker; nothing more is written", command=grant.id
+            )
+        except NotBegun as error:
+            self._log.info("handed_back", "The lane is handed back", command=grant.id, why=str(error))
+            await self._give_back(grant, 0.0 if self.stopping else REST)
+        except RedisLost as error:
+            self._unsure = True
+            self._log.warning("redis_lost", "Redis gave no answer for as long as the lease", command=grant.id, why=str(error))
+        except RoomRefused as error:
+            self._log.warning("write_refused", "Redis refused a write", command=grant.id, error=str(error))
+            await self._give_back(grant, 1.0)
+        return None
+
+    async def _give_back(self, grant: Grant, rest: float) -> None:
+        """Hand a lane back; where Redis does not hear of it, the lease lapses by itself."""
+        try:
+            await self._ledger.hand_back([grant], rest=rest)
+        except (RedisLost, RoomRefused) as error:
+            self._unsure = True
+            self._log.warning("handback_lost", "A lane could not be handed back", command=grant.id, error=str(error))
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for what runs, at most `seconds`; then cut it off and hand its lanes back in one step."""
+        if self._slots:
+            await asyncio.wait(set(self._slots), timeout=seconds)
+        left = dict(self._slots)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(set(left))
+            grants = [grant for grant in left.values() if not grant.lost]
+            try:
+                await self._ledger.hand_back(grants)
+            except (RedisLost, RoomRefused) as error:
+                self._log.warning("handback_lost", "Lanes could not be handed back; leases lapse", error=str(error))

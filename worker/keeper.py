@@ -1,0 +1,92 @@
+"""Keeps what the worker holds: leases renewed every third of their length, calls repeated while Redis is silent."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from contracts.services import Snapshot
+
+from worker.core.delivery import BeginAnswer, Grant, SettleAnswer
+from worker.core.state import Memo
+from worker.limits import Limits
+from worker.ports import Clock, Ledger, Log, RedisLost, RoomRefused
+
+T = TypeVar("T")
+
+
+class PatientLedger:
+    """A ledger that repeats a call whose answer was lost, while the grant's lease can still be ours.
+
+    Every write carries the grant's token, so one that was carried out is recognised when it comes again.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    async def begin(self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]) -> BeginAnswer:
+        """See `Ledger.begin`."""
+        return await self._repeat(grant, lambda: self._ledger.begin(grant, snapshot, memo, evidence))
+
+    async def settle(
+        self,
+        grant: Grant,
+        outcome: Mapping[str, str],
+        change: tuple[Snapshot, Memo] | None,
+        *,
+        started: bool = False,
+        overdue_only: bool = False,
+        want: bool = False,
+    ) -> SettleAnswer:
+        """See `Ledger.settle`."""
+        return await self._repeat(
+            grant,
+            lambda: self._ledger.settle(
+                grant, outcome, change, started=started, overdue_only=overdue_only, want=want
+            ),
+        )
+
+    async def renew(self, grants: Sequence[Grant]) -> None:
+        """See `Ledger.renew`."""
+        await self._ledger.renew(grants)
+
+    async def hand_back(self, grants: Sequence[Grant], *, rest: float = 0) -> None:
+        """See `Ledger.hand_back`."""
+        await self._ledger.hand_back(grants, rest=rest)
+
+    async def reconcile(self, grants: Sequence[Grant]) -> None:
+        """See `Ledger.reconcile`."""
+        await self._ledger.reconcile(grants)
+
+    async def _repeat(self, grant: Grant, call: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await call()
+            except RedisLost:
+                if grant.lost or self._clock.boot() >= grant.deadline:
+                    raise
+                await self._clock.sleep(0.05)
+
+
+class Keeper:
+    """Renews the leases of all lanes that the worker holds, in one script call."""
+
+    def __init__(
+        self, *, ledger: Ledger, held: Callable[[], Sequence[Grant]], clock: Clock, limits: Limits, log: Log
+    ) -> None:
+        self._ledger = ledger
+        self._held = held
+        self._clock = clock
+        self._limits = limits
+        self._log = log
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        while True:
+            await self._clock.sleep(self._limits.lease / 3)
+            grants = list(self._held())
+            if not grants:
+                continue
+            try:
+                await self._ledger.renew(grants)
+            except (RedisLost, RoomRefused) as error:
+                self._log.warning("renew_failed", "Leases could not be renewed", lanes=len(grants), error=str(error))

@@ -1,0 +1,53 @@
+"""Looks at services by name: list and inspect, resolved anew each time."""
+
+from collections.abc import Sequence
+
+from worker.core.container import Listed
+from worker.core.discovery import Absent, Ambiguous, Found, resolve
+from worker.core.labels import ServiceLabels
+from worker.core.look import Clash, Look, Missing, Present
+from worker.ports import Engine
+
+
+class Lookout:
+    """Answers what a service is now. Every method raises `EngineError` when the engine gives no answer.
+
+    `own_id` is the id, or its first 12 characters, of the container that this worker runs in, if any.
+    """
+
+    def __init__(self, engine: Engine, room: str, own_id: str | None) -> None:
+        self._engine = engine
+        self._room = room
+        self._own_id = own_id
+
+    async def look(self, service: str) -> Look:
+        """Find the service's container by a list taken now, and inspect it."""
+        for _ in range(2):  # a container removed between list and inspect: the next list tells
+            match resolve(await self._engine.list(), self._room, service):
+                case Found(id=container_id):
+                    present = await self.inspect(container_id)
+                    if present is not None:
+                        return present
+                case Ambiguous(ids=ids):
+                    return Clash(ids)
+                case Absent():
+                    return Missing()
+        return Missing()
+
+    async def look_again(self, service: str, container_id: str) -> Look:
+        """Inspect the container that the service was a moment ago; by name where it is gone."""
+        return await self.inspect(container_id) or await self.look(service)
+
+    async def inspect(self, container_id: str) -> Present | None:
+        """Inspect one container; None when it is gone."""
+        container = await self._engine.inspect(container_id)
+        if container is None:
+            return None
+        return Present(container, ServiceLabels.parse(container.labels), own=self._is_own(container.id))
+
+    async def listed(self) -> Sequence[Listed]:
+        """Return the list itself."""
+        return await self._engine.list()
+
+    def _is_own(self, container_id: str) -> bool:
+        return self._own_id is not None and container_id.startswith(self._own_id)
