@@ -119,21 +119,21 @@ class PreconditionFailed(PointsmanError):
 
 
 class IdempotencyConflict(PointsmanError):
-    """Command id '{id}' is already used for another command."""
+    """Id {id} was already used for another command."""
 
     code = "idempotency_conflict"
     status = 422
 
 
 class Expired(PointsmanError):
-    """Command '{id}' expired before it began."""
+    """The command expired before it was begun."""
 
     code = "expired"
     status = 410
 
 
 class Canceled(PointsmanError):
-    """Command '{id}' was cancelled before it began."""
+    """The command was canceled before it was begun."""
 
     code = "canceled"
     status = 410
@@ -161,14 +161,14 @@ class EngineFailed(PointsmanError):
 
 
 class AttemptsExhausted(PointsmanError):
-    """Command '{id}' was given up after {attempts} attempts."""
+    """Service '{service}': given up after {attempts} attempts: each worker that took it was lost."""
 
     code = "attempts_exhausted"
     status = 500
 
 
 class EntryLost(PointsmanError):
-    """The entry of command '{id}' vanished before a worker read it."""
+    """The entry {entry} vanished from the stream before a worker read it."""
 
     code = "entry_lost"
     status = 500
