@@ -1,0 +1,166 @@
+"""Learn that commands settle, by listening: one subscription for all waits of a publisher."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import redis.exceptions as theirs
+
+from contracts.codec import decode_receipt, event_from_json
+from contracts.commands import is_stream_id
+from contracts.errors import MalformedRecord, PointsmanError, RedisUnavailable, UnknownCommand
+from contracts.events import CommandData, EventType
+from contracts.keys import Keys
+from contracts.receipts import Receipt
+from publisher.connection import LOST, Calls, Connection, Source, connection_to, pack
+
+#: How an event of ours begins its subject; an escaped quote inside a string does not look like this.
+SUBJECT = b'"subject":"'
+#: Seconds without a message, heartbeats among them, after which the connection is asked whether it lives.
+SILENCE = 10.0
+#: Tries to subscribe before those who wait for the first confirmation are told that Redis is not there.
+TRIES = 4
+LONGEST_PAUSE = 1.0
+ENDS = frozenset({EventType.COMMAND_SETTLED.value, EventType.COMMAND_DEAD.value})
+
+Waiter = asyncio.Future[Receipt]
+
+
+class Settlements:
+    """Hand settled receipts to those who expect them.
+
+    The connection is made when the first one asks for `ready`, and comes back by itself when it is
+    lost; then every receipt that is waited for is read again, because its event may have been missed.
+    """
+
+    def __init__(self, source: Source, keys: Keys, calls: Calls, timeout: float) -> None:
+        self._source = source
+        self._keys = keys
+        self._calls = calls
+        self._timeout = timeout
+        self._waiting: dict[bytes, set[Waiter]] = {}
+        self._confirmed: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Return when events arrive here. Raises RedisUnavailable when a few tries did not bring them."""
+        if self._task is None or self._task.done():
+            self._confirmed = asyncio.get_running_loop().create_future()
+            self._task = asyncio.create_task(self._listen(self._confirmed), name="pointsman publisher events")
+        if self._confirmed is not None:
+            await asyncio.shield(self._confirmed)
+
+    def expect(self, command_id: str) -> Waiter:
+        """Return a future of the settled receipt; give it back to `forget`."""
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(command_id.encode(), set()).add(waiter)
+        return waiter
+
+    def forget(self, command_id: str, waiter: Waiter) -> None:
+        """Wait no more."""
+        waiter.cancel()
+        waiters = self._waiting.get(command_id.encode(), set())
+        waiters.discard(waiter)
+        if not waiters:
+            self._waiting.pop(command_id.encode(), None)
+
+    async def look(self, command_id: str) -> Receipt | None:
+        """Read a receipt; None for an entry that no worker has seen yet. Raises UnknownCommand."""
+        entry = None
+        if is_stream_id(command_id):  # asked first: once the entry is gone, its receipt is there
+            entry = self._calls.command("XRANGE", self._keys.commands, command_id, command_id)
+        fields = await self._calls.command("HGETALL", self._keys.command(command_id)).future
+        if fields:
+            return decode_receipt(fields)
+        if entry is not None and await entry.future:
+            return None
+        raise UnknownCommand(id=command_id)
+
+    async def aclose(self) -> None:
+        """Stop listening; who still waits is told so."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        for waiters in self._waiting.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(RedisUnavailable(words="this client was closed"))
+
+    async def _listen(self, confirmed: asyncio.Future[None]) -> None:
+        connection = connection_to(self._source)
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._subscribe(connection)
+                    failures = 0
+                    if not confirmed.done():
+                        confirmed.set_result(None)
+                    await self._look_again(self._waiting)
+                    while True:
+                        await self._hear(await self._next(connection))
+                except (*LOST, theirs.RedisError, PointsmanError) as error:
+                    await connection.disconnect(nowait=True)
+                    failures += 1
+                    if failures >= TRIES and not confirmed.done():
+                        confirmed.set_exception(RedisUnavailable(words=error))
+                        confirmed.exception()  # seen, also where nobody waits any more
+                        return
+                    await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
+        finally:
+            if not confirmed.done():
+                confirmed.cancel()
+            await connection.disconnect(nowait=True)
+
+    async def _subscribe(self, connection: Connection) -> None:
+        async with asyncio.timeout(self._timeout):
+            await connection.connect()
+            await connection.send_packed_command(pack("SUBSCRIBE", self._keys.events))
+            await connection.read_response()
+
+    async def _next(self, connection: Connection) -> list[Any]:
+        """Return the next message; a connection that is silent too long must answer or counts as lost."""
+        message = await connection.read_response(timeout=SILENCE)
+        if message is None:
+            await connection.send_packed_command(pack("PING"))
+            message = await connection.read_response(timeout=self._timeout)
+        if message is None:
+            raise theirs.TimeoutError("the subscription is silent")
+        return message  # type: ignore[no-any-return]
+
+    async def _hear(self, message: list[Any]) -> None:
+        """Settle what a message settles; nearly all messages are passed over on their raw bytes."""
+        if not self._waiting or message[0] != b"message":
+            return
+        data: bytes = message[2]
+        start = data.find(SUBJECT)
+        if start >= 0:
+            start += len(SUBJECT)
+            subject = data[start : data.find(b'"', start)]
+            if subject not in self._waiting and b"\\" not in subject:
+                return
+        try:
+            event = event_from_json(data)
+        except MalformedRecord:  # not from us, and no reason to miss anything: the receipt is the truth
+            await self._look_again(self._waiting)
+            return
+        if event.type in ENDS and isinstance(event.data, CommandData):
+            self._settle(event.data.command)
+
+    def _settle(self, receipt: Receipt) -> None:
+        for waiter in self._waiting.get(receipt.id.encode(), ()):
+            if not waiter.done():
+                waiter.set_result(receipt)
+
+    async def _look_again(self, command_ids: Iterable[bytes]) -> None:
+        """Read the receipts of those commands in one go; one that is not there may still come."""
+        reads = [self._calls.command("HGETALL", self._keys.command(i.decode())) for i in tuple(command_ids)]
+        for fields in await asyncio.gather(*(read.future for read in reads)):
+            if not fields:
+                continue
+            try:
+                receipt = decode_receipt(fields)
+            except MalformedRecord:  # whoever waits for it finds this out at the latest with the last look
+                continue
+            if receipt.settled:
+                self._settle(receipt)
