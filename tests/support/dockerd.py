@@ -156,13 +156,14 @@ class Dockerd(Docker):
         stop_timeout: int | None = None,
         network: str = "default",
         command: list[str] | None = None,
+        needs: Path | None = None,
     ) -> str:
         """Make a container, started unless `running` is False, and return its id.
 
         It is labelled `pointsman.enable=true` unless `labels` say otherwise, and leaves at once when asked
         to: or `slow_term` seconds later, or never (`ignores_term`), or by itself with code `exits`. With
         `health` it has a health check, which `set_health` turns; `script` runs before all that. `command`
-        is run instead of all that.
+        is run instead of all that. Without the folder that it `needs` it cannot start.
         """
         made = self.call(
             "POST",
@@ -181,7 +182,11 @@ class Dockerd(Docker):
                     "Timeout": 5_000_000_000,
                     "Retries": 1,
                 },
-                "HostConfig": {"RestartPolicy": _policy(restart_policy), "NetworkMode": network},
+                "HostConfig": {
+                    "RestartPolicy": _policy(restart_policy),
+                    "NetworkMode": network,
+                    "Mounts": [{"Type": "bind", "Source": str(needs), "Target": "/needs"}] if needs else [],
+                },
             },
             name=name or f"pm-{uuid.uuid4().hex[:12]}",
         )
