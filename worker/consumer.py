@@ -64,7 +64,9 @@ class Consumer:
                 if pause <= 0 or self.stopping:
                     continue
                 if wake is None or wake.done():
-                    wake = asyncio.create_task(self._inbox.wait(self._position, self._limits.idle), name="inbox-wait")
+                    wake = asyncio.create_task(
+                        self._inbox.wait(self._position, self._limits.idle), name="inbox-wait"
+                    )
                 nudge = asyncio.create_task(self._nudge.wait(), name="inbox-nudge")
                 await asyncio.wait({wake, nudge}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 nudge.cancel()
@@ -114,7 +116,9 @@ class Consumer:
         self._slots.pop(task, None)
         self._nudge.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.warning("slot_failed", "A command's task failed; its lease will lapse", error=repr(error))
+            self._log.warning(
+                "slot_failed", "A command's task failed; its lease will lapse", error=repr(error)
+            )
 
     async def _run_slot(self, first: Grant) -> None:
         """Run a lane, and the lanes that come with each settlement, until none comes."""
@@ -140,7 +144,12 @@ class Consumer:
             await self._give_back(grant, 0.0 if self.stopping else REST)
         except RedisLost as error:
             self._unsure = True
-            self._log.warning("redis_lost", "Redis gave no answer for as long as the lease", command=grant.id, why=str(error))
+            self._log.warning(
+                "redis_lost",
+                "Redis gave no answer for as long as the lease",
+                command=grant.id,
+                why=str(error),
+            )
         except RoomRefused as error:
             self._log.warning("write_refused", "Redis refused a write", command=grant.id, error=str(error))
             await self._give_back(grant, 1.0)
@@ -152,7 +161,9 @@ class Consumer:
             await self._ledger.hand_back([grant], rest=rest)
         except (RedisLost, RoomRefused) as error:
             self._unsure = True
-            self._log.warning("handback_lost", "A lane could not be handed back", command=grant.id, error=str(error))
+            self._log.warning(
+                "handback_lost", "A lane could not be handed back", command=grant.id, error=str(error)
+            )
 
     async def drain(self, seconds: float) -> None:
         """Wait for what runs, at most `seconds`; then cut it off and hand its lanes back in one step."""
@@ -167,4 +178,6 @@ class Consumer:
             try:
                 await self._ledger.hand_back(grants)
             except (RedisLost, RoomRefused) as error:
-                self._log.warning("handback_lost", "Lanes could not be handed back; leases lapse", error=str(error))
+                self._log.warning(
+                    "handback_lost", "Lanes could not be handed back; leases lapse", error=str(error)
+                )

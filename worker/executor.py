@@ -98,7 +98,9 @@ class Executor:
             if has_evidence(grant.receipt):
                 return await self._resume(course)
             look = await self._patient_look(course)
-            return await self._engine_gone(course) if look is None else await self._decide_and_go(course, look)
+            return (
+                await self._engine_gone(course) if look is None else await self._decide_and_go(course, look)
+            )
         return await self._decide_and_go(course, await self._first_look(grant.service))
 
     async def _first_look(self, service: str) -> Look:

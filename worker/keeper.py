@@ -23,7 +23,9 @@ class PatientLedger:
         self._ledger = ledger
         self._clock = clock
 
-    async def begin(self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]) -> BeginAnswer:
+    async def begin(
+        self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
+    ) -> BeginAnswer:
         """See `Ledger.begin`."""
         return await self._repeat(grant, lambda: self._ledger.begin(grant, snapshot, memo, evidence))
 
@@ -89,4 +91,6 @@ class Keeper:
             try:
                 await self._ledger.renew(grants)
             except (RedisLost, RoomRefused) as error:
-                self._log.warning("renew_failed", "Leases could not be renewed", lanes=len(grants), error=str(error))
+                self._log.warning(
+                    "renew_failed", "Leases could not be renewed", lanes=len(grants), error=str(error)
+                )

@@ -5,13 +5,12 @@ Engine events are hints that make it look; list and inspect are the truth.
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from contracts.receipts import Receipt
 from contracts.services import Desired, Snapshot
 from contracts.times import format_ms
 
-from worker.adapters.redis.board import RedisBoard
 from worker.core.container import EngineConnected, EngineHint
 from worker.core.delivery import Fenced, Held, Outdated, Stale, Written
 from worker.core.discovery import Ambiguous, Found, group, is_managed, room_of, service_name
@@ -23,7 +22,7 @@ from worker.core.state import Memo, ServiceState
 from worker.gauge import EngineGauge
 from worker.limits import Limits
 from worker.lookout import Lookout
-from worker.ports import Clock, Engine, EngineError, EngineFailed, Log, RedisLost, RoomRefused
+from worker.ports import Board, Clock, Engine, EngineError, EngineFailed, Log, RedisLost, RoomRefused
 
 #: Containers inspected at once by a survey.
 INSPECTS = 8
@@ -39,7 +38,7 @@ class Observer:
     def __init__(
         self,
         *,
-        board: RedisBoard,
+        board: Board,
         engine: Engine,
         lookout: Lookout,
         gauge: EngineGauge,
@@ -72,7 +71,14 @@ class Observer:
         self._look_at: dict[str, int] = {}
         self._kick = asyncio.Event()
         self._reported: frozenset[str] = frozenset()
+        #: Set whenever a service was written: a plan may have been made.
+        self.written = asyncio.Event()
         gauge.on_up.append(self.survey_soon)
+
+    @property
+    def engine_up(self) -> bool:
+        """Say whether the engine answers here; while it does not, nothing is known and nothing is healed."""
+        return self._gauge.up
 
     def survey_soon(self) -> None:
         """Ask for a look at everything."""
@@ -121,9 +127,9 @@ class Observer:
             elif self.mine:
                 await self._guarded(self._look_at_due)
 
-    async def _guarded(self, work: "object") -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work()  # type: ignore[operator]
+            await work()
         except (RedisLost, RoomRefused) as error:
             self._log.warning("observe_failed", "Redis gave no answer; looking again", error=str(error))
             await self._clock.sleep(0.2)
@@ -211,7 +217,9 @@ class Observer:
 
     def _report(self, ignored: set[str]) -> None:
         for text in sorted(ignored - self._reported):
-            self._log.warning("container_ignored", "A container asks to be managed but cannot be", container=text)
+            self._log.warning(
+                "container_ignored", "A container asks to be managed but cannot be", container=text
+            )
         self._reported = frozenset(ignored)
 
     async def _look_at_due(self) -> None:
@@ -250,14 +258,21 @@ class Observer:
                 basis = ServiceState(remembered.snapshot, remembered.memo, written.ver)
             elif self._lost_state and not isinstance(look, Missing):
                 basis = ServiceState(None, Memo(lost=True), written.ver)
-                self._log.warning("state_lost", "Redis lost a service's state; made anew from the engine", service=name)
+                self._log.warning(
+                    "state_lost", "Redis lost a service's state; made anew from the engine", service=name
+                )
         for _ in range(10):
             if basis.snapshot is None and isinstance(look, Missing):
                 self.states.pop(name, None)
                 return
             seen = await self._observe(name, basis, look)
             answer = await self._board.observe(
-                name, ticket, written, (seen.snapshot, seen.memo), exhausted=seen.exhausted, republish=republish
+                name,
+                ticket,
+                written,
+                (seen.snapshot, seen.memo),
+                exhausted=seen.exhausted,
+                republish=republish,
             )
             match answer:
                 case Written(ver=ver):
@@ -302,6 +317,7 @@ class Observer:
     def _keep(self, name: str, state: ServiceState, seen: Observation) -> None:
         self.states[name] = state
         self._held.pop(name, None)
+        self.written.set()
         if seen.look_again_ms is not None:
             self._look_at[name] = seen.look_again_ms
             self._kick.set()

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from contracts.receipts import Receipt
 from contracts.services import Snapshot
 
 from worker.core.container import Container, EngineSignal, Listed
@@ -172,6 +173,54 @@ class Board(Protocol):
         heal: bool = False,
     ) -> ObserveAnswer:
         """Write what was seen of one service, if nothing newer stands."""
+        ...
+
+    async def remove(self, name: str, ver: str) -> bool:
+        """Drop the snapshot of a service that is gone; False when it is not as it was."""
+        ...
+
+    async def engine(self, *, available: bool, engine_id: str = "") -> bool:
+        """Say whether the engine answers; False when this is no longer the observer."""
+        ...
+
+    async def heartbeat(self) -> None:
+        """Publish the room's heartbeat."""
+        ...
+
+    async def relooks(self) -> Sequence[str]:
+        """Take the services whose commands settled since the last call."""
+        ...
+
+    async def receipt(self, command_id: str) -> Receipt | None:
+        """Read a receipt."""
+        ...
+
+    async def heal(self, service: str, due: str, ttl: float, fields: Mapping[str, str]) -> str:
+        """Publish a due heal; returns the script's word."""
+        ...
+
+    async def bury_lost(self) -> Sequence[str]:
+        """End commands whose entry vanished before it was read; return their ids."""
+        ...
+
+    async def remember(self, states: Mapping[str, ServiceState], *, first: bool) -> None:
+        """Put down what this worker knows, for the observer of a new epoch."""
+        ...
+
+    async def recall(self) -> Mapping[str, ServiceState]:
+        """Return what workers put down."""
+        ...
+
+
+class Presence(Protocol):
+    """Where a worker says that it is there."""
+
+    async def beat(self, info: Mapping[str, str]) -> float | None:
+        """Beat; None, or the seconds until the beat of another process of this name lapses."""
+        ...
+
+    async def leave(self) -> None:
+        """Say goodbye."""
         ...
 
 

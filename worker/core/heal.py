@@ -24,7 +24,9 @@ def backoff(attempt: int, policy: Policy, jitter: float) -> float:
     return min(policy.base * 2.0**doublings, policy.longest) * (1 + 0.1 * jitter)
 
 
-def heal_action(snapshot: Snapshot, memo: Memo, look: Look, policy: Policy, *, past_grace: bool) -> Action | None:
+def heal_action(
+    snapshot: Snapshot, memo: Memo, look: Look, policy: Policy, *, past_grace: bool
+) -> Action | None:
     """Return what would heal the service, None when nothing is to be done (or by others)."""
     if not isinstance(look, Present) or look.protected or not policy.heal:
         return None
@@ -73,7 +75,9 @@ def note_turn(memo: Memo, now_ms: int) -> Memo:
     return replace(memo, turns_ms=(*(at for at in memo.turns_ms if at > since), now_ms)[-50:])
 
 
-def forget_after_clean_run(snapshot: Snapshot, memo: Memo, policy: Policy, now_ms: int) -> tuple[Snapshot, Memo]:
+def forget_after_clean_run(
+    snapshot: Snapshot, memo: Memo, policy: Policy, now_ms: int
+) -> tuple[Snapshot, Memo]:
     """Reset the counters when the present run has been clean for long enough."""
     counted = snapshot.failure_count > 0 or memo.attempts > 0 or memo.exhausted
     if not counted or not memo.clean_since_ms or now_ms - memo.clean_since_ms < policy.clean_run * 1000:

@@ -63,12 +63,17 @@ def observe(
         snapshot = replace(snapshot, failure_count=snapshot.failure_count + failures)
         memo = note_turn(memo, now_ms)
         if len(memo.turns_ms) >= FLAPPING and snapshot.message:
-            snapshot = replace(snapshot, message=f"{snapshot.message}; flapping: {len(memo.turns_ms)} failures in ten minutes")
+            snapshot = replace(
+                snapshot,
+                message=f"{snapshot.message}; flapping: {len(memo.turns_ms)} failures in ten minutes",
+            )
 
     memo = _keep_clean(snapshot, memo, now_ms)
     snapshot, memo = forget_after_clean_run(snapshot, memo, policy, now_ms)
     snapshot, memo, exhausted = _exhaust(snapshot, memo, policy)
-    snapshot, memo = _plan(snapshot, memo, name, look, policy, past_grace=past_grace, now_ms=now_ms, jitter=jitter)
+    snapshot, memo = _plan(
+        snapshot, memo, name, look, policy, past_grace=past_grace, now_ms=now_ms, jitter=jitter
+    )
     if memo.exhausted and snapshot.status not in {ServiceStatus.RUNNING, ServiceStatus.STARTING}:
         snapshot = replace(snapshot, reason="exhausted")
     snapshot = _steady_message(before, snapshot)
@@ -97,7 +102,13 @@ def _count_exit(old: Memo, memo: Memo, look: Look, *, watched: bool) -> tuple[in
     ended = old.alive and old.run is not None and (run != old.run or not alive)
     failure = ended and watched and old.run not in {old.ending, old.counted}
     counted = old.run if ended else old.counted
-    if old.run is not None and run != old.run and run is not None and not alive and run not in {old.ending, counted}:
+    if (
+        old.run is not None
+        and run != old.run
+        and run is not None
+        and not alive
+        and run not in {old.ending, counted}
+    ):
         # A run that began and ended between two looks ended all the same.
         failure_too = watched and old.run is not None
         return int(failure) + int(failure_too), replace(memo, run=run, alive=False, counted=run)

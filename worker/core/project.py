@@ -173,6 +173,7 @@ def _project_present(
         memo,
         protected=look.protected,
         actions=None if labels.actions is None else tuple(sorted(labels.actions)),
+        needs=labels.depends_on,
         settled_desire=settled,
         missing_since_ms=0,
         ready=run if status is ServiceStatus.RUNNING else memo.ready,

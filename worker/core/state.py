@@ -23,6 +23,8 @@ class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: What the labels said at the last look, for commands that need no engine.
     protected: bool = False
     actions: tuple[str, ...] | None = None
+    #: The services that this one needs, as its labels said at the last look.
+    needs: tuple[str, ...] = ()
     #: The last run seen, and whether it was seen alive (or was started by a command).
     run: str | None = None
     alive: bool = False

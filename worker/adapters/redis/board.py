@@ -151,7 +151,9 @@ class RedisBoard:
         command = "HSET" if first else "HSETNX"
         for name, state in states.items():
             if state.snapshot is not None:
-                text = json.dumps({"snapshot": encode_snapshot(state.snapshot), "memo": memo_to_text(state.memo)})
+                text = json.dumps(
+                    {"snapshot": encode_snapshot(state.snapshot), "memo": memo_to_text(state.memo)}
+                )
                 await link.command(command, keys.recall, name, text)
         await link.command("EXPIRE", keys.recall, RECALL_SECONDS)
 

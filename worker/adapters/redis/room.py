@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from contracts.keys import GROUP, Keys
@@ -21,15 +20,6 @@ def script(name: str, overrides: Mapping[str, str] | None = None) -> Script:
     return load(_PACKAGE, name, overrides)
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """The answer to a beat: `taken_for` seconds when another process has the name, else None."""
-
-    taken_for: float | None = None
-    engine_id: str = ""
-    engine_status: str = ""
-
-
 class Room:
     """The room as this worker process sees it: its epoch, its highest revision, its way to the scripts.
 
@@ -45,6 +35,8 @@ class Room:
         self.log = log
         self.instance = secrets.token_hex(8)
         self.epoch = ""
+        #: Whether this process knew another epoch before the present one.
+        self.known_before = False
         self.revision = 0
         self.on_epoch: Callable[[str, str], None] | None = None
         self._serial = 0
@@ -82,6 +74,7 @@ class Room:
     def saw(self, epoch: str, revision: int, why: str = "noticed in an answer") -> bool:
         """Take note of an answer's head. False when it is lower than was seen before: the server lost writes."""
         if epoch != self.epoch:
+            self.known_before = bool(self.epoch)
             self.epoch, self.revision = epoch, revision
             if self.on_epoch is not None:
                 self.on_epoch(epoch, why)
@@ -131,15 +124,15 @@ class Room:
             return None
         return pairs[1] if pairs else None
 
-    async def beat(self, info: Mapping[str, str]) -> Beat:
-        """Say that this worker is alive, under its name."""
+    async def beat(self, info: Mapping[str, str]) -> float | None:
+        """Say that this worker is alive, under its name; see `Presence.beat`."""
         flat = [item for pair in info.items() for item in pair]
         answer = await self.run("beat", self.name, self.instance, int(self.limits.alive * 1000), *flat)
         if answer[0] == "taken":
-            return Beat(taken_for=int(answer[1]) / 1000)
+            return int(answer[1]) / 1000
         self.clock.saw(int(answer[1]))
         await self.saw_head(answer[2], int(answer[3]))
-        return Beat(engine_id=answer[4], engine_status=answer[5])
+        return None
 
     async def leave(self) -> None:
         """Say goodbye."""

@@ -1,0 +1,306 @@
+"""The composition root: builds one worker from settings and runs its roles until it is told to stop."""
+
+import asyncio
+import os
+import platform
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from contracts.keys import Keys
+from contracts.times import format_ms
+
+from worker.adapters.clock import SystemClock
+from worker.adapters.redis.board import RedisBoard
+from worker.adapters.redis.inbox import RedisInbox
+from worker.adapters.redis.ledger import RedisLedger
+from worker.adapters.redis.link import Link
+from worker.adapters.redis.room import Room
+from worker.consumer import Consumer
+from worker.executor import Executor
+from worker.gauge import EngineGauge
+from worker.healer import Healer
+from worker.keeper import Keeper, PatientLedger
+from worker.limits import Limits
+from worker.lookout import Lookout
+from worker.observer import Observer
+from worker.ports import Engine, EngineError, Log, RedisLost, RoomRefused
+from worker.settings import WorkerSettings
+from worker.version import VERSION
+from worker.warden import NameTaken, Warden
+
+__all__ = ["EngineMismatch", "NameTaken", "Unfit", "Worker"]
+
+
+class Unfit(Exception):
+    """This worker cannot serve: Redis, its settings or the engine forbid it; the text says what to do."""
+
+
+class EngineMismatch(Unfit):
+    """The room belongs to another engine."""
+
+
+class Worker:
+    """One worker process's roles over one room. `engine` is closed by its owner."""
+
+    def __init__(
+        self, settings: WorkerSettings, engine: Engine, log: Log, *, limits: Limits | None = None
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.log = log
+        self.limits = limits or settings.limits()
+        self.clock = SystemClock()
+        self.link = Link(settings.redis_url, call_timeout=settings.redis_timeout)
+        self.room = Room(
+            self.link,
+            Keys(settings.room, settings.prefix),
+            name=settings.name,
+            limits=self.limits,
+            clock=self.clock,
+            log=log,
+        )
+        self._stop = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._started_at = ""
+        self._epoch_tasks: set[asyncio.Task[None]] = set()
+        self._build()
+
+    def _build(self) -> None:
+        ledger = PatientLedger(RedisLedger(self.room), self.clock)
+        self.gauge = EngineGauge(self.engine, clock=self.clock, limits=self.limits, log=self.log)
+        lookout = Lookout(self.engine, self.settings.room, own_container_id())
+        self.inbox = RedisInbox(self.room, self.settings.redis_url)
+        executor = Executor(
+            ledger=ledger,
+            engine=self.engine,
+            lookout=lookout,
+            clock=self.clock,
+            limits=self.limits,
+            log=self.log,
+            engine_lost=self.gauge.lost,
+            stopping=self._stop.is_set,
+        )
+        self.consumer = Consumer(
+            inbox=self.inbox,
+            ledger=ledger,
+            executor=executor,
+            clock=self.clock,
+            limits=self.limits,
+            log=self.log,
+            engine_up=lambda: self.gauge.up,
+        )
+        self.gauge.on_up.append(self.consumer.nudge)
+        self.keeper = Keeper(
+            ledger=ledger, held=lambda: self.consumer.held, clock=self.clock, limits=self.limits, log=self.log
+        )
+        self.board = RedisBoard(self.room)
+        self.observer = Observer(
+            board=self.board,
+            engine=self.engine,
+            lookout=lookout,
+            gauge=self.gauge,
+            clock=self.clock,
+            limits=self.limits,
+            log=self.log,
+            room=self.settings.room,
+            on_exhausted=self.settings.on_exhausted,
+            self_heal=self.settings.self_heal,
+        )
+        self.healer = Healer(
+            board=self.board,
+            observer=self.observer,
+            clock=self.clock,
+            limits=self.limits,
+            log=self.log,
+            at_once=self.settings.heals_at_once,
+        )
+        self.room.on_epoch = self._epoch_began
+
+    def stop(self) -> None:
+        """Ask for a shutdown; a second time: at once."""
+        if self._stop.is_set():
+            self._at_once.set()
+        self._stop.set()
+        self.consumer.stopping = True
+        self.consumer.nudge()
+
+    def _epoch_began(self, epoch: str, why: str) -> None:
+        """Tell the roles; what this worker remembers is put down for whoever observes the new epoch."""
+        lost = self.room.known_before
+        self.log.info("epoch", "The room is in this epoch", epoch=epoch, why=why)
+        self.observer.epoch_began(lost=lost)
+        self.warden_lost_due()
+        if lost and self.observer.states:
+            task = asyncio.create_task(self._remember(), name="remember")
+            self._epoch_tasks.add(task)
+            task.add_done_callback(self._epoch_tasks.discard)
+
+    async def _remember(self) -> None:
+        try:
+            await self.board.remember(dict(self.observer.states), first=self.observer.mine)
+        except (RedisLost, RoomRefused) as error:
+            self.log.warning("remember_failed", "Could not put down what is remembered", error=str(error))
+
+    warden_lost_due: Callable[[], None] = staticmethod(lambda: None)
+
+    def _info(self) -> dict[str, str]:
+        return {
+            "started_at": self._started_at,
+            "host": socket.gethostname(),
+            "pid": str(os.getpid()),
+            "version": VERSION,
+            "engine_status": "available" if self.gauge.up else "unavailable",
+            "running": str(self.consumer.running),
+            "capacity": str(self.limits.capacity),
+        }
+
+    async def run(self, *, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop`; then finish or hand back. Raises Unfit, NameTaken, RedisLost (never connected)."""
+        link = asyncio.create_task(self.link.run(), name="redis-link")
+        try:
+            await self._serve(link, ready)
+        finally:
+            link.cancel()
+            await asyncio.gather(link, *self._epoch_tasks, return_exceptions=True)
+            await self.link.close()
+            await self.inbox.close()
+
+    async def _serve(self, link: asyncio.Task[None], ready: Callable[[], None]) -> None:
+        await self.link.wait_up()
+        await self._check_redis()
+        engine_id = await self._bind_engine()
+        self._started_at = format_ms(self.clock.redis_ms())
+        warden = Warden(
+            presence=self.room,
+            board=self.board,
+            observer=self.observer,
+            gauge=self.gauge,
+            clock=self.clock,
+            limits=self.limits,
+            log=self.log,
+            info=self._info,
+            engine_id=engine_id,
+        )
+
+        def sweep_soon() -> None:
+            warden.lost_due = True
+
+        self.warden_lost_due = sweep_soon
+        await warden.enlist()
+        await self.room.register()
+        self.log.info("serving", "This worker serves the room", room=self.settings.room, engine=engine_id)
+        duties = {
+            "beat": warden.beat(),
+            "observer-lease": warden.observe_lease(),
+            "engine-status": warden.tell_engine(),
+            "heartbeat": warden.heartbeat(),
+            "relook": warden.look_again(),
+            "sweep": warden.sweep(),
+            "leases": self.keeper.run(),
+            "gauge": self.gauge.run(),
+            "signals": self.observer.listen(),
+            "observer": self.observer.run(),
+            "healer": self.healer.run(self.observer.written),
+        }
+        tasks = [asyncio.create_task(duty, name=name) for name, duty in duties.items()]
+        consumer = asyncio.create_task(self.consumer.run(), name="consumer")
+        ready()
+        try:
+            await self._until_stopped([*tasks, consumer, link])
+            await self._wind_down(consumer)
+        finally:
+            for task in (*tasks, consumer):
+                task.cancel()
+            await asyncio.gather(*tasks, consumer, return_exceptions=True)
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Wait for the stop; a role that ends by itself is a defect and ends the worker."""
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                if not self._stop.is_set() or task.exception() is not None:
+                    raise RuntimeError(f"the role {task.get_name()} ended") from task.exception()
+        finally:
+            stopped.cancel()
+
+    async def _wind_down(self, consumer: asyncio.Task[None]) -> None:
+        """Finish or hand back within the grace; leave."""
+        self.log.info("stopping", "Stopping: finishing or handing back", running=self.consumer.running)
+        drain = asyncio.create_task(self._drain(consumer), name="drain")
+        at_once = asyncio.create_task(self._at_once.wait(), name="at-once")
+        await asyncio.wait({drain, at_once}, return_when=asyncio.FIRST_COMPLETED)
+        at_once.cancel()
+        if not drain.done():
+            self.log.warning("stopped_at_once", "Stopped at once; leases lapse by themselves")
+            drain.cancel()
+        await asyncio.gather(drain, return_exceptions=True)
+        if drain.cancelled():
+            return
+        try:
+            async with asyncio.timeout(2):
+                await self.room.leave()
+                await self.room.forget_consumer()
+        except (RedisLost, RoomRefused, TimeoutError) as error:
+            self.log.warning(
+                "leave_failed", "Redis did not hear the goodbye; the beat lapses", error=str(error)
+            )
+        self.log.info("stopped", "Stopped")
+
+    async def _drain(self, consumer: asyncio.Task[None]) -> None:
+        await asyncio.wait({consumer})
+        await self.consumer.drain(max(0.0, self.limits.shutdown - min(3.0, self.limits.shutdown / 5)))
+
+    async def _check_redis(self) -> None:
+        policy = await self.room.memory_policy()
+        if policy is not None and policy != "noeviction":
+            raise Unfit(
+                f"Redis has maxmemory-policy {policy}, under which it may evict commands and receipts: "
+                "set `maxmemory-policy noeviction`"
+            )
+
+    async def _bind_engine(self) -> str:
+        """Bind the room to this engine. Raises EngineMismatch naming both."""
+        try:
+            engine_id = await self.engine.identify()
+        except EngineError as error:
+            known = await self.room.engine_id()
+            if known is None:
+                raise Unfit(f"the engine does not answer, and the room knows none yet: {error}") from error
+            self.gauge.lost()
+            return known
+        bound = await self.room.bind_engine(engine_id, adopt=self.settings.adopt_engine)
+        if bound != engine_id:
+            raise EngineMismatch(
+                f"room '{self.settings.room}' belongs to engine {bound}, this worker's engine is {engine_id}: "
+                "use another room, or --adopt-engine if the room has moved"
+            )
+        return engine_id
+
+
+def own_container_id() -> str | None:
+    """Return the id of the container that this process runs in, or its first 12 characters; None outside."""
+    try:
+        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+            parts = line.split("/containers/")
+            if len(parts) > 1 and len(parts[1]) >= 64 and all(c in "0123456789abcdef" for c in parts[1][:64]):
+                return parts[1][:64]
+    except OSError:
+        return None
+    name = platform.node()
+    return name if Path("/.dockerenv").exists() and len(name) == 12 else None
+
+
+async def run_with_signals(worker: Worker, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Run a worker that SIGTERM and SIGINT stop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        await worker.run(ready=ready)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
