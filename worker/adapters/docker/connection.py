@@ -98,17 +98,17 @@ class Connection:
     ) -> AsyncIterator[None]:
         if self._closed:
             raise EngineUnavailable(f"{what}: the engine was closed")
-        with mapped(what, late=late):
-            try:
+        try:
+            with mapped(what, late=late):
                 async with asyncio.timeout(bound):
                     yield
-            except EngineUnavailable:
-                self._forget_version()
+        except EngineUnavailable:
+            self._forget_version()
+            raise
+        except RuntimeError as error:  # aiohttp's way to say that the session was closed
+            if not self._closed:
                 raise
-            except RuntimeError as error:  # aiohttp's way to say that the session was closed
-                if not self._closed:
-                    raise
-                raise EngineUnavailable(f"{what}: the engine was closed") from error
+            raise EngineUnavailable(f"{what}: the engine was closed") from error
 
     async def _ready(self) -> Docker:
         looks = self._client()
