@@ -1,12 +1,15 @@
 """Looks at services by name: list and inspect, resolved anew each time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from worker.core.container import Listed
-from worker.core.discovery import Absent, Ambiguous, Found, resolve
+from worker.core.container import Container, Listed
+from worker.core.discovery import Ambiguous, Found, Grouping, group
 from worker.core.labels import ServiceLabels
 from worker.core.look import Clash, Look, Missing, Present
 from worker.ports import Engine
+
+#: Containers whose parsed labels are kept; past it all are read anew.
+PARSED_KEPT = 10_000
 
 
 class Lookout:
@@ -19,18 +22,21 @@ class Lookout:
         self._engine = engine
         self._room = room
         self._own_id = own_id
+        self._listed: Sequence[Listed] = ()
+        self._grouping = Grouping({})
+        self._parsed: dict[str, tuple[Mapping[str, str], ServiceLabels]] = {}
 
     async def look(self, service: str) -> Look:
         """Find the service's container by a list taken now, and inspect it."""
         for _ in range(2):  # a container removed between list and inspect: the next list tells
-            match resolve(await self._engine.list(), self._room, service):
+            match self.grouped(await self._engine.list()).services.get(service):
                 case Found(id=container_id):
                     present = await self.inspect(container_id)
                     if present is not None:
                         return present
                 case Ambiguous(ids=ids):
                     return Clash(ids)
-                case Absent():
+                case None:
                     return Missing()
         return Missing()
 
@@ -43,7 +49,24 @@ class Lookout:
         container = await self._engine.inspect(container_id)
         if container is None:
             return None
-        return Present(container, ServiceLabels.parse(container.labels), own=self._is_own(container.id))
+        return Present(container, self._labels(container), own=self._is_own(container.id))
+
+    def grouped(self, listed: Sequence[Listed]) -> Grouping:
+        """Sort a list into services; callers who were given the same list share the work."""
+        if listed is not self._listed:
+            self._listed, self._grouping = listed, group(listed, self._room)
+        return self._grouping
+
+    def _labels(self, container: Container) -> ServiceLabels:
+        """Read the labels, once for a container whose labels are as they were."""
+        known = self._parsed.get(container.id)
+        if known is not None and known[0] == container.labels:
+            return known[1]
+        if len(self._parsed) >= PARSED_KEPT:
+            self._parsed.clear()
+        labels = ServiceLabels.parse(container.labels)
+        self._parsed[container.id] = (container.labels, labels)
+        return labels
 
     async def listed(self) -> Sequence[Listed]:
         """Return the list itself."""
