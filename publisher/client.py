@@ -26,7 +26,7 @@ from contracts.keys import DEFAULT_PREFIX, DEFAULT_ROOM, Keys
 from contracts.receipts import Receipt, ReceiptStatus
 from contracts.scripts import load
 from contracts.services import Snapshot
-from publisher.connection import Call, Calls, Source
+from publisher.connection import Call, Calls, Source, connector
 from publisher.dead import DeadLetters
 from publisher.options import Options, build, complete, to_wire
 from publisher.waiting import Settlements
@@ -73,8 +73,9 @@ class Publisher:
         self.ttl = ttl
         self._window = round(window * 1000)
         self._alive = round(alive * 1000)
-        self._calls = Calls(redis, timeout)
-        self._settlements = Settlements(redis, self.keys, self._calls, timeout)
+        connect = connector(redis)
+        self._calls = Calls(connect, timeout)
+        self._settlements = Settlements(connect, self.keys, self._calls, timeout)
         self.dead = DeadLetters(self._calls, self.keys, ttl)
 
     async def __aenter__(self) -> Self:

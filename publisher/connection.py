@@ -6,7 +6,7 @@ holds what the contract does not put there.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import redis.exceptions as theirs
@@ -19,6 +19,8 @@ from contracts.scripts import Script
 
 #: Where Redis is: a URL, or a client whose address and credentials are taken (its connections are not).
 Source = str | Redis
+#: Makes a connection, not yet connected.
+Connector = Callable[[], "Connection"]
 
 #: The server is not there, or not there any more; an operation under way may have been done.
 LOST = (theirs.ConnectionError, theirs.TimeoutError, OSError, EOFError)
@@ -53,11 +55,11 @@ class Connection(Protocol):
         """Read one reply; with a `timeout` in seconds None when it runs out. Raises error replies."""
 
 
-def connection_to(source: Source) -> Connection:
-    """Return a connection, not yet connected, with every setting explicit.
+def connector(source: Source) -> Connector:
+    """Return what makes connections, not yet connected, with every setting explicit.
 
     RESP 2, so that replies have one shape; bytes; none of redis-py's silent repetitions; no timeout
-    for single reads, because each exchange has one as a whole.
+    for single reads, because each exchange has one as a whole. Raises ValueError for what is no URL.
     """
     pool = ConnectionPool.from_url(source) if isinstance(source, str) else source.connection_pool
     settings = {
@@ -75,7 +77,7 @@ def connection_to(source: Source) -> Connection:
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "health_check_interval": 0,
     }
-    return cast("Connection", pool.connection_class(**settings))
+    return lambda: cast("Connection", pool.connection_class(**settings))
 
 
 def pack(*arguments: bytes | str | int) -> bytes:
@@ -118,8 +120,8 @@ class Calls:
     is, at most `len(PAUSES)` times and for at most twice the timeout.
     """
 
-    def __init__(self, source: Source, timeout: float) -> None:
-        self._connection = connection_to(source)
+    def __init__(self, connect: Connector, timeout: float) -> None:
+        self._connection = connect()
         self._timeout = timeout
         self._queue: deque[Call] = deque()
         self._task: asyncio.Task[None] | None = None

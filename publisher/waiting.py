@@ -12,7 +12,7 @@ from contracts.errors import MalformedRecord, PointsmanError, RedisUnavailable, 
 from contracts.events import CommandData, EventType
 from contracts.keys import Keys
 from contracts.receipts import Receipt
-from publisher.connection import LOST, Calls, Connection, Source, connection_to, pack
+from publisher.connection import LOST, Calls, Connection, Connector, pack
 
 #: How an event of ours begins its subject; an escaped quote inside a string does not look like this.
 SUBJECT = b'"subject":"'
@@ -33,8 +33,8 @@ class Settlements:
     lost; then every receipt that is waited for is read again, because its event may have been missed.
     """
 
-    def __init__(self, source: Source, keys: Keys, calls: Calls, timeout: float) -> None:
-        self._source = source
+    def __init__(self, connect: Connector, keys: Keys, calls: Calls, timeout: float) -> None:
+        self._connect = connect
         self._keys = keys
         self._calls = calls
         self._timeout = timeout
@@ -87,7 +87,7 @@ class Settlements:
                     waiter.set_exception(RedisUnavailable(words="this client was closed"))
 
     async def _listen(self, confirmed: asyncio.Future[None]) -> None:
-        connection = connection_to(self._source)
+        connection = self._connect()
         failures = 0
         try:
             while True:

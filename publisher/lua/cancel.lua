@@ -15,9 +15,9 @@ if wrong and string.find(wrong.err, '^NOEPOCH') then
 end
 if wrong then return wrong end
 
-local receipt = read_hash(receipt_key(id))
+local receipt = receipt_of(id)
 if not receipt and string.find(id, '^%d+%-%d+$') then
-  local entry = redis.call('EXISTS', COMMANDS) == 1 and redis.call('XRANGE', COMMANDS, id, id)[1]
+  local entry = redis.pcall('XRANGE', COMMANDS, id, id)[1]
   if not entry then return {'unknown'} end
   local command, partial, why = parse_entry(entry[2])
   if not command then
@@ -25,9 +25,10 @@ if not receipt and string.find(id, '^%d+%-%d+$') then
     return {'refused', redis.call('HGETALL', receipt_key(id))}
   end
   local key = receipt_key(command.id or id)
-  wrong = require_types({key, 'hash'})
+  wrong = require_types({key, 'hash', lane_key(command.service), 'zset', lease_key(command.service), 'hash',
+    joiners_key(command.id or id), 'list'})
   if wrong then return wrong end
-  receipt = read_hash(key)
+  receipt = receipt_of(command.id or id)
   if receipt and receipt.entry ~= id then
     accept_entry(id, entry[2], window, ttl)
     return {'refused', redis.call('HGETALL', key)}
@@ -39,12 +40,13 @@ if not receipt and string.find(id, '^%d+%-%d+$') then
   end
 end
 if not receipt then return {'unknown'} end
-local target = receipt.coalesced_into and redis.call('HGET', receipt_key(receipt.coalesced_into), 'status')
-if (receipt.status ~= 'queued' and receipt.status ~= 'scheduled') or (target and target ~= 'queued') then
+local target = receipt_of(receipt.coalesced_into)
+if (receipt.status ~= 'queued' and receipt.status ~= 'scheduled') or (target and target.status ~= 'queued') then
   return {'refused', redis.call('HGETALL', receipt_key(receipt.id))}
 end
-wrong = require_types({lane_key(receipt.service), 'zset', lease_key(receipt.service), 'hash', joiners_key(receipt.id), 'list'})
-if wrong then return wrong end
+if not is_sound(receipt) then
+  return redis.error_reply('WRONGTYPE a key of command ' .. receipt.id .. ' or of its lane is not what it should be')
+end
 end_unstarted(receipt, CANCELED, window)
 wake()
 return {'ok', redis.call('HGETALL', receipt_key(receipt.id))}
