@@ -8,7 +8,8 @@ from worker.adapters.simulated.client import SimulatedClient
 from worker.adapters.simulated.container import KILLED, Behaviour, SimulatedContainer
 from worker.adapters.simulated.events import Effect, EventLog, Overlap
 from worker.adapters.simulated.faults import Faults, Late
-from worker.adapters.simulated.machine import Clock, Machine, Sleep
+from worker.adapters.simulated.machine import Machine, Sleep
+from worker.adapters.simulated.registry import Clock
 from worker.core.container import Container, Health
 from worker.ports import EngineFailed
 
