@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from contracts.entries import check_command, decode_command, encode_command
 from contracts.errors import MalformedRecord
@@ -47,6 +48,8 @@ __all__ = [
     "encode_worker",
     "event_from_json",
     "event_to_json",
+    "receipt_body",
+    "snapshot_body",
 ]
 
 #: A hash as clients give it: a mapping, or the flat list of names and values that a script returns.
@@ -189,6 +192,23 @@ class _Pairs:
 
 def _octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+# What a script puts in itself when it numbers an event: others may count duplicates meanwhile.
+_RECEIPT_TAIL = b',"duplicates":null,"revision":null}'
+_SNAPSHOT_TAIL = b',"revision":0}'
+
+
+def receipt_body(receipt: Receipt) -> bytes:
+    """Return the receipt as the beginning of JSON: all but `duplicates`, `revision` and the closing brace."""
+    text = _json_out(replace(receipt, duplicates=None, revision=None))
+    return text[: -len(_RECEIPT_TAIL)]
+
+
+def snapshot_body(snapshot: Snapshot) -> bytes:
+    """Return the snapshot as the beginning of JSON: all but `revision` and the closing brace."""
+    text = _json_out(replace(snapshot, revision=0))
+    return text[: -len(_SNAPSHOT_TAIL)]
 
 
 class _Envelope(Struct, frozen=True, kw_only=True, gc=False):

@@ -82,7 +82,6 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     changed: bool | None = None
     attempt: int | None = None
     worker: str | None = None
-    duplicates: int | None = None
     coalesced_into: str | None = None
     requeued_from: str | None = None
     accepted_at: str | None = None
@@ -97,8 +96,9 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     after_container_id: str | None = None
     after_started_at: str | None = None
     recovered: bool | None = None
-    revision: int | None = None
     history: str | None = None
+    duplicates: int | None = None
+    revision: int | None = None
 
     @property
     def settled(self) -> bool:
