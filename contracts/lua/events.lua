@@ -5,12 +5,12 @@ local EPOCH, REVISION
 local STAMP = format_ms(NOW)
 
 -- Reads the log's head; must be called before the first write. Returns an error reply when no event may be written:
--- NOEPOCH (no epoch yet, or `changes` is ahead of `meta`), or a key of a wrong type.
+-- NOEPOCH (no epoch of the contract's form, or `changes` is ahead of `meta`), or a key of a wrong type.
 local function open_events()
   local wrong = require_types({META, 'hash', CHANGES, 'stream'})
   if wrong then return wrong end
   local head = redis.call('HMGET', META, 'epoch', 'revision')
-  if not head[1] or not head[2] or not tonumber(head[2]) then
+  if not is_epoch(head[1]) or not is_revision(head[2]) then
     return redis.error_reply('NOEPOCH the room has no epoch yet')
   end
   EPOCH, REVISION = head[1], tonumber(head[2])

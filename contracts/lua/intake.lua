@@ -1,8 +1,10 @@
 -- intake: one stream entry into its lane, its receipt, or the dead letters. Needs lanes (and what those need).
 -- Safe to repeat: an entry that its receipt names is that command, whatever became of it since.
 
--- Writes the receipt that an entry gets at its own stream id when it is refused before it is anybody's command.
+-- Writes the receipt that an entry gets at its own stream id when it is refused before it is anybody's command. Where something
+-- that is no receipt stands in its place, the dead letter alone tells.
 local function refuse_entry(entry, partial, outcome, window)
+  if not is_type(receipt_key(entry), 'hash') then return end
   local receipt = {id = entry, entry = entry, action = partial.action, service = partial.service, issuer = partial.issuer,
     reason = partial.reason, accepted_at = STAMP, duplicates = '0', status = outcome.status}
   write_new_receipt(receipt)
@@ -35,6 +37,7 @@ local function resume_command(receipt, window)
   elseif receipt.status == 'running' then
     if not redis.call('ZSCORE', lane_key(service), id) then enter_lane(service, id, true) end
   elseif redis.call('ZSCORE', lane_key(service), id) then
+    redis.call('ZADD', EXPIRIES, receipt.expires_ms, id)
     if not redis.call('ZSCORE', LEASES, service) then make_ready(service) end
   elseif receipt.coalesced_into then
     drop_entry(receipt.entry)
@@ -52,13 +55,17 @@ local function accept_entry(entry, flat, window, ttl)
   local command, partial, why = parse_entry(flat)
   if not command then return refuse_malformed(entry, flat, partial, why, window) end
   local id = command.id or entry
-  local wrong = require_types({receipt_key(id), 'hash', lane_key(command.service), 'zset', lease_key(command.service), 'hash'})
-  if wrong then return refuse_malformed(entry, flat, command, wrong.err, window) end
-  local known = read_hash(receipt_key(id))
-  if known and known.entry == entry and known.id == id and known.service and known.status then
+  local known = receipt_of(id)
+  local wrong = require_types({receipt_key(id), 'hash', lane_key(command.service), 'zset', lease_key(command.service), 'hash',
+    joiners_key(id), 'list'})
+  if wrong then
+    if known and known.entry == entry then return end -- it stays pending, so that a new epoch finds it again
+    return refuse_malformed(entry, flat, command, wrong.err, window)
+  end
+  if known and known.entry == entry and known.service == command.service and known.status then
     return resume_command(known, window)
   elseif known and fingerprint(known) == fingerprint(command) then
-    redis.call('HINCRBY', receipt_key(id), 'duplicates', 1)
+    count_up(known, 'duplicates')
     return drop_entry(entry)
   elseif known then
     return refuse_conflict(entry, flat, command, window)

@@ -24,7 +24,7 @@ local function json_object(fields, map)
     elseif kind == 's' then
       out[n] = '"' .. fields[i] .. '":' .. json_string(value)
     elseif kind == 'i' then
-      out[n] = '"' .. fields[i] .. '":' .. (tonumber(value) and value or 'null')
+      out[n] = '"' .. fields[i] .. '":' .. ((value == '0' or string.find(value, '^%-?[1-9]%d*$')) and value or 'null')
     else
       out[n] = '"' .. fields[i] .. '":' .. (value == '1' and 'true' or 'false')
     end

@@ -15,12 +15,26 @@ local function lease_key(name) return BASE .. 'lease:' .. name end
 local function joiners_key(id) return BASE .. 'joiners:' .. id end
 local function worker_key(name) return BASE .. 'worker:' .. name end
 
+local function is_type(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+
 -- Checks before writes: Redis rolls nothing back, so a key of a wrong type must be found before the first write.
+-- wanted: {key, type, ...}; the type `counter` is a string that INCR takes.
 local function require_types(wanted)
   for i = 1, #wanted, 2 do
-    local found = redis.call('TYPE', wanted[i]).ok
-    if found ~= 'none' and found ~= wanted[i + 1] then
-      return redis.error_reply('WRONGTYPE ' .. wanted[i] .. ' holds a ' .. found .. ', not a ' .. wanted[i + 1])
+    local key, kind = wanted[i], wanted[i + 1]
+    if kind == 'counter' then
+      local value = redis.pcall('GET', key)
+      if value and (type(value) == 'table' or not string.find(value, '^%d+$') or #value > 15) then
+        return redis.error_reply('WRONGTYPE ' .. key .. ' holds no count')
+      end
+    else
+      local found = redis.call('TYPE', key).ok
+      if found ~= 'none' and found ~= kind then
+        return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. found .. ', not a ' .. kind)
+      end
     end
   end
   return nil
@@ -37,3 +51,7 @@ local function read_hash(key)
   if #flat == 0 then return nil end
   return to_map(flat)
 end
+
+-- What `meta` must hold for events to be numbered; whole numbers are exact below 2^53 here.
+local function is_epoch(text) return text and string.find(text, '^%d+%-%x+$') ~= nil end
+local function is_revision(text) return text and #text <= 15 and string.find(text, '^%d+$') ~= nil end

@@ -7,10 +7,24 @@
 -- expiries         sorted set id -> ms when an unstarted command expires
 -- joiners:<id>     list of the ids that a queued command took along, oldest first
 -- Invariant: a lane is empty, or in `ready`, or in `leases`; never two of them.
-local LANE_TYPES = {COMMANDS, 'stream', READY, 'zset', LEASES, 'zset', SCHEDULED, 'zset', EXPIRIES, 'zset', UNREAD, 'zset', SEQ, 'string', WAKE, 'stream',
-  DEAD, 'stream', SERVICES, 'set'}
+local LANE_TYPES = {COMMANDS, 'stream', READY, 'zset', LEASES, 'zset', SCHEDULED, 'zset', EXPIRIES, 'zset', UNREAD, 'zset', SEQ, 'counter',
+  WAKE, 'stream', DEAD, 'stream'}
 
-local function wake() redis.call('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end
+-- Says whether the keys of a command and its lane are of their types. What gives out or ends many commands in one step goes
+-- around one that is not; what is about one command refuses.
+local function is_sound(receipt)
+  return receipt.service and is_type(lane_key(receipt.service), 'zset') and is_type(lease_key(receipt.service), 'hash')
+    and is_type(joiners_key(receipt.id), 'list')
+    and (not receipt.coalesced_into or is_type(joiners_key(receipt.coalesced_into), 'list'))
+end
+
+local function wake() append(WAKE, '1', {'w', '1'}) end
+
+-- Says whether this token holds the lane's head at this time.
+local function holds_lease(service, id, token)
+  local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
+  return token ~= '' and lease[1] == id and lease[2] == token and tonumber(redis.call('ZSCORE', LEASES, service) or '0') > NOW
+end
 
 local function make_ready(service)
   redis.call('ZADD', READY, 'NX', redis.call('INCR', SEQ), service)
@@ -30,6 +44,28 @@ local function enter_lane(service, id, first)
   if not redis.call('ZSCORE', LEASES, service) then make_ready(service) end
 end
 
+-- Gives a lane back for anybody to take, its head not done. One that has begun keeps its evidence, and the take that follows
+-- is not counted as an attempt. rest: ms until then, 0 for at once.
+local function return_lane(service, id, rest)
+  local receipt = receipt_of(id)
+  local running = receipt and receipt.status == 'running'
+  if running then
+    count_up(receipt, 'handbacks')
+  elseif receipt then
+    redis.call('HDEL', receipt_key(id), 'losses')
+  end
+  if rest > 0 then
+    redis.call('HSET', lease_key(service), 'token', '', 'rest', '1')
+    redis.call('ZADD', LEASES, NOW + rest, service)
+  elseif running then
+    redis.call('HSET', lease_key(service), 'token', '')
+    redis.call('ZREM', LEASES, service)
+    make_ready(service)
+  else
+    release_lane(service)
+  end
+end
+
 -- Takes a command out of its lane wherever it stands. A lease on it is void from now on.
 local function leave_lane(service, id)
   redis.call('ZREM', lane_key(service), id)
@@ -38,7 +74,8 @@ local function leave_lane(service, id)
 end
 
 local function scheduled_member(receipt)
-  local ms, n = string.match(receipt.entry, '^(%d+)%-(%d+)$')
+  local ms, n = string.match(receipt.entry or '', '^(%d+)%-(%d+)$')
+  ms, n = ms or '0', n or '0'
   return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #n) .. n .. ':' .. receipt.id
 end
 
@@ -46,7 +83,7 @@ end
 local function settle_joiners(target, window)
   local joiners = redis.call('LRANGE', joiners_key(target.id), 0, -1)
   for i = 1, #joiners do
-    local receipt = read_hash(receipt_key(joiners[i]))
+    local receipt = receipt_of(joiners[i])
     if receipt and not SETTLED[receipt.status] then
       settle_receipt(receipt, {status = target.status, code = target.code, error = target.error, message = target.message,
         changed = target.changed}, window, 'settled')
@@ -58,15 +95,19 @@ end
 
 -- A queued target that is cancelled or expires hands its place to the oldest joiner; the others follow. Returns whether one was there.
 local function hand_place_on(target)
-  local heir = redis.call('LPOP', joiners_key(target.id))
-  if not heir then return false end
+  local heir
+  repeat
+    heir = redis.call('LPOP', joiners_key(target.id))
+    if not heir then return false end
+    local receipt = receipt_of(heir)
+  until receipt and receipt.status == 'queued' and receipt.coalesced_into == target.id
   local lane, score = lane_key(target.service), redis.call('ZSCORE', lane_key(target.service), target.id)
   redis.call('ZADD', lane, score, heir)
   redis.call('HDEL', receipt_key(heir), 'coalesced_into')
   if redis.call('EXISTS', joiners_key(target.id)) == 1 then
     redis.call('RENAME', joiners_key(target.id), joiners_key(heir))
     for _, id in ipairs(redis.call('LRANGE', joiners_key(heir), 0, -1)) do
-      redis.call('HSET', receipt_key(id), 'coalesced_into', heir)
+      if receipt_of(id) then redis.call('HSET', receipt_key(id), 'coalesced_into', heir) end
     end
   end
   return true
@@ -100,9 +141,10 @@ local function try_join(receipt)
   if receipt.coalesce ~= '1' then return false end
   local last = redis.call('ZREVRANGE', lane_key(receipt.service), 0, 0)[1]
   if not last or last == receipt.id then return false end
-  local target = read_hash(receipt_key(last))
+  local target = receipt_of(last)
   if not target or target.status ~= 'queued' or fingerprint(target) ~= fingerprint(receipt) then return false end
   if (parse_ms(target.expires_at or '') or 0) < receipt.expires_ms then return false end
+  if not is_type(joiners_key(last), 'list') then return false end
   if redis.call('LLEN', joiners_key(last)) >= 1000 then return false end
   redis.call('RPUSH', joiners_key(last), receipt.id)
   receipt.coalesced_into = last
@@ -124,7 +166,7 @@ end
 local function bury_head(receipt, max_attempts, window)
   local detail = 'given up after ' .. max_attempts .. ' attempts: each worker that took it was lost'
   local history = lengthen_history(receipt, 'attempts_exhausted', 'attempts_exhausted', detail)
-  bury({entry = receipt.entry, id = receipt.id, kind = 'attempts_exhausted', error = 'attempts_exhausted', detail = detail,
+  bury({entry = receipt.entry or '', id = receipt.id, kind = 'attempts_exhausted', error = 'attempts_exhausted', detail = detail,
     attempts = receipt.attempt, history = history}, receipt_fields(receipt))
   settle_receipt(receipt, {status = 'dead', code = '500', error = 'attempts_exhausted',
     message = 'Service \'' .. receipt.service .. '\': ' .. detail}, window)

@@ -17,13 +17,39 @@ local function write_receipt(receipt, names)
   if n > 0 then redis.call('HSET', receipt_key(receipt.id), unpack(flat)) end
 end
 
+-- Reads a receipt; nil where there is none or something else stands in its place.
+local function receipt_of(id)
+  if not id then return nil end
+  local flat = redis.pcall('HGETALL', receipt_key(id))
+  if flat.err or #flat == 0 then return nil end
+  local receipt = to_map(flat)
+  receipt.id = id
+  return receipt
+end
+
+local function count_up(receipt, field)
+  receipt[field] = string.format('%d', (tonumber(receipt[field]) or 0) + 1)
+  redis.call('HSET', receipt_key(receipt.id), field, receipt[field])
+end
+
+-- Appends to a stream of ours. One whose ids somebody used up is put aside, so that no script fails midway over it.
+local function append(stream, limit, flat)
+  local added = redis.pcall('XADD', stream, 'MAXLEN', limit, '*', unpack(flat))
+  if type(added) == 'table' then
+    if not string.find(added.err, 'exhausted') then error(added.err) end
+    redis.call('RENAME', stream, stream .. ':full:' .. string.format('%d', NOW))
+    added = redis.call('XADD', stream, 'MAXLEN', limit, '*', unpack(flat))
+  end
+  return added
+end
+
 -- An entry's time is the lesser of its id's milliseconds and NOW. Fills the receipt of a command first seen now.
 local function new_receipt(command, entry, ttl)
   local entry_ms = math.min(tonumber(string.match(entry, '^(%d+)')) or NOW, NOW)
   local receipt = {id = command.id or entry, entry = entry, accepted_at = STAMP, duplicates = '0'}
   for i = 2, #COMMAND_FIELDS do receipt[COMMAND_FIELDS[i]] = command[COMMAND_FIELDS[i]] end
   receipt.v = nil
-  receipt.expires_ms = command.expires_at_ms or (math.max(entry_ms, command.not_before_ms or 0) + ttl)
+  receipt.expires_ms = command.expires_at_ms or math.min(math.max(entry_ms, command.not_before_ms or 0) + ttl, LAST_MS)
   receipt.expires_at = format_ms(receipt.expires_ms)
   receipt.due_ms = command.not_before_ms
   return receipt
@@ -50,10 +76,11 @@ local function settle_receipt(receipt, outcome, window, kind)
   redis.call('PEXPIRE', receipt_key(receipt.id), window)
 end
 
+-- pcall: a receipt that somebody wrote by hand may name no entry.
 local function drop_entry(entry)
   if entry then
-    redis.call('XACK', COMMANDS, GROUP, entry)
-    redis.call('XDEL', COMMANDS, entry)
+    redis.pcall('XACK', COMMANDS, GROUP, entry)
+    redis.pcall('XDEL', COMMANDS, entry)
   end
 end
 
@@ -106,7 +133,7 @@ local function bury(letter, flat)
     fields[#fields + 1] = 'body_b64'
     fields[#fields + 1] = base64(body)
   end
-  return redis.call('XADD', DEAD, 'MAXLEN', '10000', '*', unpack(fields))
+  return append(DEAD, '10000', fields)
 end
 
 local function receipt_fields(receipt)

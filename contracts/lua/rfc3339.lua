@@ -14,6 +14,7 @@ local function format_ms(ms)
     math.floor(rest / 1000) % 60, rest % 1000)
 end
 
+local LAST_MS = 253402300799999 -- 9999-12-31T23:59:59.999Z
 local MONTH_DAYS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 
 -- Returns milliseconds, or nil when the text is not a real UTC time of the years 1970 to 9999.

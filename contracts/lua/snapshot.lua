@@ -7,8 +7,8 @@ local function same_version(service, version)
 end
 
 -- flat: {field, value, ...}, '' for absent. Writes what differs; emits discovered or changed where more than observed_at did,
--- or where force says so.
-local function write_snapshot(service, flat, memo, ticket, cause, force)
+-- or where force says so. Returns the snapshot and the next version.
+local function write_snapshot(service, flat, version, memo, ticket, cause, force)
   local key = service_key(service)
   local old = read_hash(key)
   local snapshot, changed, sets, drops = old or {}, {}, {}, {}
@@ -39,7 +39,7 @@ local function write_snapshot(service, flat, memo, ticket, cause, force)
   end
   if #sets > 0 then redis.call('HSET', key, unpack(sets)) end
   if #drops > 0 then redis.call('HDEL', key, unpack(drops)) end
-  redis.call('HINCRBY', state_key(service), 'ver', 1)
-  redis.call('HSET', state_key(service), 'memo', memo, 'ticket', ticket)
-  return snapshot
+  version = string.format('%d', (tonumber(version) or 0) + 1)
+  redis.call('HSET', state_key(service), 'ver', version, 'memo', memo, 'ticket', ticket)
+  return snapshot, version
 end

@@ -18,16 +18,14 @@ local other = redis.call('HGET', worker_key(name), 'instance')
 local beat = tonumber(redis.call('ZSCORE', WORKERS, name) or '0')
 if other and other ~= instance and beat > NOW - alive then return {'taken', string.format('%d', beat + alive - NOW)} end
 
-local fresh = other ~= instance or beat <= NOW - alive
-local fields = {'instance', instance}
-for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('HSET', worker_key(name), unpack(fields))
-redis.call('PEXPIRE', worker_key(name), alive * 2)
-redis.call('ZADD', WORKERS, NOW, name)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - alive, 'LIMIT', 0, 100)) do
   redis.call('ZREM', WORKERS, gone)
   emit('worker.left', gone, worker_json(gone))
 end
-if fresh then emit('worker.joined', name, worker_json(name)) end
+local fields = {'instance', instance}
+for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('HSET', worker_key(name), unpack(fields))
+redis.call('PEXPIRE', worker_key(name), alive * 2)
+if redis.call('ZADD', WORKERS, NOW, name) == 1 then emit('worker.joined', name, worker_json(name)) end
 local meta = redis.call('HMGET', META, 'engine_id', 'engine_status')
 return {'ok', tostring(NOW), EPOCH, string.format('%d', REVISION), meta[1] or '', meta[2] or ''}

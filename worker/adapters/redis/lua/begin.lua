@@ -7,14 +7,13 @@
 -- Invariant: no evidence, no call. A first begin counts attempt 1; a later one, by the same holder after a takeover or an
 -- engine outage, renews the evidence and counts nothing (the takeover did).
 local service, id, token = ARGV[1], ARGV[2], ARGV[3]
-local wrong = require_types({receipt_key(id), 'hash', lease_key(service), 'hash', LEASES, 'zset', EXPIRIES, 'zset', SERVICES, 'set', joiners_key(id), 'list',
+local wrong = require_types({receipt_key(id), 'hash', lease_key(service), 'hash', joiners_key(id), 'list', SERVICES, 'set', LOOKS, 'counter',
   service_key(service), 'hash', state_key(service), 'hash', lane_key(service), 'zset'}) or require_types(LANE_TYPES) or open_events()
 if wrong then return wrong end
 
-local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
-local deadline = tonumber(redis.call('ZSCORE', LEASES, service) or '0')
-local receipt = read_hash(receipt_key(id))
-if lease[1] ~= id or lease[2] ~= token or deadline <= NOW or not receipt then return {'fenced'} end
+local receipt = receipt_of(id)
+if not receipt or not holds_lease(service, id, token) then return {'fenced'} end
+receipt.service = service
 if receipt.status ~= 'queued' and receipt.status ~= 'running' then return {'fenced'} end
 local first = receipt.status == 'queued'
 if first and (parse_ms(receipt.expires_at or '') or 0) <= NOW then
@@ -27,10 +26,11 @@ if not same_version(service, ARGV[6]) then
 end
 
 local last = 9 + tonumber(ARGV[9])
-local names = {'status', 'called_at', 'attempt', 'worker', 'started_at'}
+local names, drops = {'status', 'called_at', 'attempt', 'worker', 'started_at'}, {}
 for i = 10, last, 2 do
   receipt[ARGV[i]] = ARGV[i + 1] ~= '' and ARGV[i + 1] or nil
-  names[#names + 1] = ARGV[i]
+  local list = receipt[ARGV[i]] and names or drops
+  list[#list + 1] = ARGV[i]
 end
 receipt.called_at = STAMP
 if first then
@@ -40,12 +40,12 @@ if first then
   redis.call('HDEL', receipt_key(id), 'losses')
 end
 write_receipt(receipt, names)
+if #drops > 0 then redis.call('HDEL', receipt_key(id), unpack(drops)) end
 redis.call('ZADD', LEASES, NOW + tonumber(ARGV[4]), service)
 local flat = {}
 for i = last + 1, #ARGV do flat[#flat + 1] = ARGV[i] end
 local version = ARGV[6]
 if #flat > 0 or ARGV[7] ~= '' then
-  write_snapshot(service, flat, ARGV[7], redis.call('INCR', LOOKS), ARGV[8])
-  version = redis.call('HGET', state_key(service), 'ver')
+  version = select(2, write_snapshot(service, flat, version, ARGV[7], redis.call('INCR', LOOKS), ARGV[8]))
 end
 return {'ok', tostring(NOW), string.format('%d', REVISION), version, STAMP}

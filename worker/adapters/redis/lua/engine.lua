@@ -7,7 +7,7 @@
 local wrong = require_types({OBSERVER, 'hash'}) or open_events()
 if wrong then return wrong end
 local observer = redis.call('HMGET', OBSERVER, 'token', 'deadline')
-if observer[1] ~= ARGV[1] or tonumber(observer[2] or '0') <= NOW then return {'fenced'} end
+if observer[1] ~= ARGV[1] or (tonumber(observer[2] or '') or 0) <= NOW then return {'fenced'} end
 local old = redis.call('HMGET', META, 'engine_status', 'engine_id', 'engine_seen_at')
 if ARGV[2] == 'available' then redis.call('HSET', META, 'engine_seen_at', STAMP) end
 if old[1] ~= ARGV[2] then

@@ -14,21 +14,9 @@ end
 redis.call('PERSIST', LEASES)
 for i = 2, #ARGV, 3 do
   local service, id, token = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
-  if lease[1] == id and lease[2] == token then
+  if holds_lease(service, id, token) then
     count = count + 1
-    local running = redis.call('HGET', receipt_key(id), 'status') == 'running'
-    if running then redis.call('HINCRBY', receipt_key(id), 'handbacks', 1) end
-    if rest > 0 then
-      redis.call('HSET', lease_key(service), 'token', '', 'rest', '1')
-      redis.call('ZADD', LEASES, NOW + rest, service)
-    elseif running then
-      redis.call('HSET', lease_key(service), 'token', '')
-      redis.call('ZREM', LEASES, service)
-      make_ready(service)
-    else
-      release_lane(service)
-    end
+    return_lane(service, id, rest)
   end
 end
 if count > 0 then wake() end

@@ -9,8 +9,8 @@ if wrong then return wrong end
 local info = read_hash(worker_key(name))
 if not info or info.instance ~= ARGV[2] then return 0 end
 info.name = name
-redis.call('ZREM', WORKERS, name)
+local here = redis.call('ZREM', WORKERS, name) == 1
 redis.call('DEL', worker_key(name))
 if redis.call('HGET', OBSERVER, 'instance') == ARGV[2] then redis.call('DEL', OBSERVER) end
-emit('worker.left', name, '{"worker":' .. json_object(WORKER_FIELDS, info) .. '}')
+if here then emit('worker.left', name, '{"worker":' .. json_object(WORKER_FIELDS, info) .. '}') end -- else another's beat has said it
 return 1

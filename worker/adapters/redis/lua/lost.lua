@@ -8,15 +8,28 @@ local wrong = require_types(LANE_TYPES) or open_events()
 if wrong then return wrong end
 local found = redis.call('ZRANGEBYSCORE', UNREAD, '(' .. ARGV[2], '+inf', 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[3]))
 local out = {''}
+if #found == tonumber(ARGV[3]) * 2 then -- a page ends with all of its last millisecond
+  out[1] = found[#found]
+  local paged = to_map(found)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', UNREAD, out[1], out[1])) do
+    if not paged[id] then
+      found[#found + 1] = id
+      found[#found + 1] = out[1]
+    end
+  end
+end
+local function is_there(entry)
+  local entries = redis.pcall('XRANGE', COMMANDS, entry or '-1', entry or '-1')
+  return not entries.err and #entries > 0
+end
 for i = 1, #found, 2 do
   local id = found[i]
-  if #found == tonumber(ARGV[3]) * 2 then out[1] = found[i + 1] end
-  local receipt = redis.call('TYPE', receipt_key(id)).ok == 'hash' and read_hash(receipt_key(id))
+  local receipt = receipt_of(id)
   if not receipt or SETTLED[receipt.status] then
     redis.call('ZREM', UNREAD, id)
-  elseif redis.call('EXISTS', COMMANDS) == 0 or #redis.call('XRANGE', COMMANDS, receipt.entry, receipt.entry) == 0 then
-    local why = 'the entry ' .. receipt.entry .. ' vanished from the stream before a worker read it'
-    bury({entry = receipt.entry, id = id, kind = 'entry_lost', error = 'entry_lost', detail = why,
+  elseif not is_there(receipt.entry) then
+    local why = 'the entry ' .. (receipt.entry or 'of ' .. id) .. ' vanished from the stream before a worker read it'
+    bury({entry = receipt.entry or '', id = id, kind = 'entry_lost', error = 'entry_lost', detail = why,
       history = lengthen_history(receipt, 'entry_lost', 'entry_lost', why)}, receipt_fields(receipt))
     settle_receipt(receipt, {status = 'dead', code = '500', error = 'entry_lost', message = why}, tonumber(ARGV[1]))
     redis.call('ZREM', UNREAD, id)

@@ -7,20 +7,20 @@
 -- Invariant: one observer; a look with a lower ticket than the one that stands is refused; a held lane's snapshot is its holder's.
 local service = ARGV[2]
 local wrong = require_types({OBSERVER, 'hash', service_key(service), 'hash', state_key(service), 'hash', BASE .. 'lease:' .. service, 'hash',
-  SERVICES, 'set', LOOKS, 'string'}) or open_events()
+  SERVICES, 'set'}) or open_events()
 if wrong then return wrong end
 local observer = redis.call('HMGET', OBSERVER, 'token', 'deadline')
-if observer[1] ~= ARGV[1] or tonumber(observer[2] or '0') <= NOW then return {'fenced'} end
+if observer[1] ~= ARGV[1] or (tonumber(observer[2] or '') or 0) <= NOW then return {'fenced'} end
 if redis.call('EXISTS', lease_key(service)) == 1 then return {'held'} end
 local state = redis.call('HMGET', state_key(service), 'ver', 'memo', 'ticket')
-if tonumber(state[3] or '0') > tonumber(ARGV[3]) then return {'old'} end
+if (tonumber(state[3] or '') or 0) > tonumber(ARGV[3]) then return {'old'} end
 if (state[1] or '0') ~= ARGV[4] then return {'stale', redis.call('HGETALL', service_key(service)), state[1] or '0', state[2] or ''} end
 local flat = {}
 for i = 9, #ARGV do flat[#flat + 1] = ARGV[i] end
-local snapshot = write_snapshot(service, flat, ARGV[5], ARGV[3], ARGV[6], ARGV[8] == '1')
+local snapshot, version = write_snapshot(service, flat, ARGV[4], ARGV[5], ARGV[3], ARGV[6], ARGV[8] == '1')
 if ARGV[7] == '1' then
   snapshot.revision = string.format('%d', next_revision())
   emit_service('exhausted', snapshot, {}, snapshot.status, ARGV[6])
   redis.call('HSET', service_key(service), 'revision', snapshot.revision)
 end
-return {'ok', string.format('%d', REVISION), redis.call('HGET', state_key(service), 'ver')}
+return {'ok', string.format('%d', REVISION), version}

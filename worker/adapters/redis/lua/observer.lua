@@ -9,13 +9,14 @@ local wrong = require_types({OBSERVER, 'hash'})
 if wrong then return wrong end
 local held = redis.call('HMGET', OBSERVER, 'instance', 'token', 'deadline', 'candidate', 'candidate_at')
 local lease = tonumber(ARGV[3])
-local live = held[1] and tonumber(held[3] or '0') > NOW
+local deadline = tonumber(held[3] or '') or 0
+local live = held[1] and held[2] and deadline > NOW
 local able = ARGV[4] == '1'
 if live and held[1] ~= ARGV[1] then
   if able then redis.call('HSET', OBSERVER, 'candidate', ARGV[1], 'candidate_at', NOW) end
-  return {'other', string.format('%d', tonumber(held[3]) - NOW)}
+  return {'other', string.format('%d', deadline - NOW)}
 end
-local candidate = held[4] and held[4] ~= ARGV[1] and tonumber(held[5] or '0') > NOW - lease
+local candidate = held[4] and held[4] ~= ARGV[1] and (tonumber(held[5] or '') or 0) > NOW - lease
 if not able and candidate then
   if live then redis.call('HDEL', OBSERVER, 'instance', 'token', 'deadline') end
   return {'other', '0'}

@@ -9,16 +9,15 @@
 --         | {'early'} | {'stale', snapshot, ver, memo}
 -- Invariant: acknowledged only together with a settled receipt and its event. Its first write is allowed out of memory.
 local service, id, token, window = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local wrong = require_types({receipt_key(id), 'hash', lease_key(service), 'hash', joiners_key(id), 'list', service_key(service), 'hash',
-  state_key(service), 'hash', lane_key(service), 'zset', RELOOK, 'set'}) or require_types(LANE_TYPES) or open_events()
+local wrong = require_types({receipt_key(id), 'hash', lease_key(service), 'hash', joiners_key(id), 'list', SERVICES, 'set',
+  service_key(service), 'hash', state_key(service), 'hash', lane_key(service), 'zset', RELOOK, 'set'}) or require_types(LANE_TYPES) or open_events()
 if wrong then return wrong end
 
-local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
-local deadline = tonumber(redis.call('ZSCORE', LEASES, service) or '0')
-local receipt = read_hash(receipt_key(id))
+local receipt = receipt_of(id)
 if not receipt then return {'fenced'} end
 if SETTLED[receipt.status] then return {receipt.lease == token and 'done' or 'fenced'} end
-if lease[1] ~= id or lease[2] ~= token or deadline <= NOW then return {'fenced'} end
+if not holds_lease(service, id, token) or (receipt.status ~= 'queued' and receipt.status ~= 'running') then return {'fenced'} end
+receipt.service = service
 local expires = parse_ms(receipt.expires_at or '') or 0
 if ARGV[6] == '1' and expires > NOW then return {'early'} end
 if receipt.status == 'queued' and expires <= NOW then
@@ -30,7 +29,12 @@ if ARGV[8] ~= '' and not same_version(service, ARGV[7]) then
   return {'stale', redis.call('HGETALL', service_key(service)), state[1] or '0', state[2] or ''}
 end
 
+-- Drawn before the first write, because it is refused when Redis is out of memory; then nothing new is given out.
+local ticket = redis.pcall('INCR', LOOKS)
+local full = type(ticket) == 'table'
+if full and not string.find(ticket.err, 'OOM') then return ticket end
 redis.call('ZREM', EXPIRIES, id)
+if full then ticket = redis.call('INCR', LOOKS) end
 if ARGV[5] == '1' then
   if receipt.status == 'queued' then
     receipt.status, receipt.attempt, receipt.started_at, receipt.worker = 'running', '1', STAMP, ARGV[11]
@@ -44,8 +48,7 @@ end
 for i = last + 1, #ARGV do flat[#flat + 1] = ARGV[i] end
 local version = ARGV[7]
 if ARGV[8] ~= '' then
-  write_snapshot(service, flat, ARGV[8], redis.call('INCR', LOOKS), ARGV[9])
-  version = redis.call('HGET', state_key(service), 'ver')
+  version = select(2, write_snapshot(service, flat, version, ARGV[8], ticket, ARGV[9]))
 end
 settle_receipt(receipt, outcome, window)
 settle_joiners(receipt, window)
@@ -55,7 +58,7 @@ redis.call('ZREM', UNREAD, id)
 redis.call('ZREM', lane_key(service), id)
 release_lane(service)
 redis.call('SADD', RELOOK, service)
-local who = {worker = ARGV[11], instance = ARGV[12], token = ARGV[13], given = 0, lease = tonumber(ARGV[14]), window = window,
+local who = {worker = ARGV[11], instance = ARGV[12], token = ARGV[13], lease = tonumber(ARGV[14]), window = window,
   max_attempts = tonumber(ARGV[15])}
-local grants = ARGV[10] == '1' and grant_ready(1, who, false) or {}
+local grants = ARGV[10] == '1' and not full and grant_ready(1, who, false) or {}
 return {'ok', tostring(NOW), string.format('%d', REVISION), version, grants}

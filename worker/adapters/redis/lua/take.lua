@@ -7,7 +7,7 @@
 --          more 0|1 (call again at once), grants}
 -- Errors  NOGROUP, NOEPOCH, WRONGTYPE, OOM: nothing was written.
 -- Invariant: reading an entry and placing it are one step, so the group's order is the lanes' order whoever reads.
-local who = {worker = ARGV[1], instance = ARGV[2], token = ARGV[3], given = 0, lease = tonumber(ARGV[7]), window = tonumber(ARGV[8]),
+local who = {worker = ARGV[1], instance = ARGV[2], token = ARGV[3], lease = tonumber(ARGV[7]), window = tonumber(ARGV[8]),
   max_attempts = tonumber(ARGV[10])}
 local free, count, ttl = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[9])
 local BATCH = 100
@@ -23,9 +23,11 @@ local function position()
   end
   return nil
 end
-if not position() then return redis.error_reply('NOGROUP the group workers is not there') end
+local read = position()
+if not read then return redis.error_reply('NOGROUP the group workers is not there') end
 
-redis.call('INCR', SEQ) -- refused when Redis is out of memory, so that nothing is taken then
+local refused = redis.pcall('INCR', SEQ) -- so that nothing is taken when Redis is out of memory
+if type(refused) == 'table' then return redis.error_reply(string.match(refused.err, 'OOM .*') or refused.err) end
 
 local more = false
 local function due(zset)
@@ -34,20 +36,21 @@ local function due(zset)
   return members
 end
 
-local function receipt_of(id)
-  if not id or redis.call('TYPE', receipt_key(id)).ok ~= 'hash' then return nil end
-  return read_hash(receipt_key(id))
-end
+-- What cannot be ended because a key is of a wrong type is looked at again in a second; the others go on.
+local function put_off(zset, member) redis.call('ZADD', zset, NOW + 1000, member) end
 
 for _, service in ipairs(due(LEASES)) do
-  local lease = redis.call('HMGET', lease_key(service), 'id', 'rest')
+  local lease = redis.pcall('HMGET', lease_key(service), 'id', 'rest')
   local receipt = receipt_of(lease[1])
-  if receipt and receipt.status == 'running' then
+  if lease.err or not is_type(lane_key(service), 'zset') or (receipt and not is_sound(receipt)) then
+    put_off(LEASES, service)
+  elseif receipt and receipt.status == 'running' then
     redis.call('HSET', lease_key(service), 'token', '')
     redis.call('ZREM', LEASES, service)
     make_ready(service)
   elseif receipt and receipt.status == 'queued' and not lease[2] then
-    if redis.call('HINCRBY', receipt_key(receipt.id), 'losses', 1) >= who.max_attempts then
+    count_up(receipt, 'losses')
+    if tonumber(receipt.losses) >= who.max_attempts then
       bury_head(receipt, who.max_attempts, who.window)
     else
       release_lane(service)
@@ -60,27 +63,34 @@ end
 for _, id in ipairs(due(EXPIRIES)) do
   local receipt = receipt_of(id)
   if receipt and (receipt.status == 'queued' or receipt.status == 'scheduled') then
-    expire(receipt, who.window)
+    if is_sound(receipt) then expire(receipt, who.window) else put_off(EXPIRIES, id) end
   else
     redis.call('ZREM', EXPIRIES, id)
   end
 end
 
-for _, member in ipairs(due(SCHEDULED)) do
-  redis.call('ZREM', SCHEDULED, member)
+local overdue = due(SCHEDULED)
+for _, member in ipairs(overdue) do
   local receipt = receipt_of(string.match(member, '^[^:]*:(.*)$'))
-  if receipt and receipt.status == 'scheduled' then
+  if not receipt or receipt.status ~= 'scheduled' then
+    redis.call('ZREM', SCHEDULED, member)
+  elseif is_sound(receipt) then
+    redis.call('ZREM', SCHEDULED, member)
     receipt.expires_ms = parse_ms(receipt.expires_at or '') or NOW
     queue_command(receipt)
+  else
+    put_off(SCHEDULED, member)
   end
 end
 
-if count > 0 then
+-- What was due before it was read enters before it: with more than a batch of that, reading waits for the next call.
+if count > 0 and #overdue < BATCH then
   local reply = redis.call('XREADGROUP', 'GROUP', GROUP, who.worker, 'COUNT', count, 'STREAMS', COMMANDS, '>')
   local entries = reply and reply[1] and reply[1][2] or {}
   for _, entry in ipairs(entries) do
     accept_entry(entry[1], entry[2], who.window, ttl)
   end
+  if #entries > 0 then read = entries[#entries][1] end
   if #entries == count then more = true end
 end
 
@@ -93,4 +103,4 @@ for _, zset in ipairs({LEASES, EXPIRIES, SCHEDULED}) do
   if at > 0 and (next_due == 0 or at < next_due) then next_due = at end
 end
 
-return {tostring(NOW), EPOCH, string.format('%d', REVISION), position(), string.format('%d', next_due), more and '1' or '0', grants}
+return {tostring(NOW), EPOCH, string.format('%d', REVISION), read, string.format('%d', next_due), more and '1' or '0', grants}
