@@ -93,7 +93,8 @@ class ScriptedWorker:
     async def observe(self, service: str, status: str = "running", **fields: str) -> Any:
         """Write a snapshot of a service."""
         ver = await self.client.hget(f"{self.keys.state(service)}", "ver") or "0"
-        said = {"status": status, "enabled": "1", "desired": "running", "category": "infrastructure"} | fields
+        said = {"status": status, "enabled": "1", "desired": "running", "category": "infrastructure"}
+        said |= {"failure_count": "0", "restart_count": "0"} | fields
         flat = [item for pair in said.items() for item in pair]
         return await self.call(
             "observe",
