@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.keys import Keys
 from contracts.times import format_ms
-
+from worker import crashpoints
 from worker.adapters.clock import SystemClock
 from worker.adapters.redis.board import RedisBoard
 from worker.adapters.redis.inbox import RedisInbox
@@ -26,7 +26,7 @@ from worker.keeper import Keeper, PatientLedger
 from worker.limits import Limits
 from worker.lookout import Lookout
 from worker.observer import Observer
-from worker.ports import Engine, EngineError, Log, RedisLost, RoomRefused
+from worker.ports import Engine, EngineError, Inbox, Ledger, Log, RedisLost, RoomRefused
 from worker.settings import WorkerSettings
 from worker.version import VERSION
 from worker.warden import NameTaken, Warden
@@ -69,14 +69,19 @@ class Worker:
         self._build()
 
     def _build(self) -> None:
-        ledger = PatientLedger(RedisLedger(self.room), self.clock)
+        ledger: Ledger = PatientLedger(RedisLedger(self.room), self.clock)
         self.gauge = EngineGauge(self.engine, clock=self.clock, limits=self.limits, log=self.log)
         lookout = Lookout(self.engine, self.settings.room, own_container_id())
         self.inbox = RedisInbox(self.room, self.settings.redis_url)
+        inbox: Inbox = self.inbox
+        engine, executors_lookout = self.engine, lookout
+        if (points := crashpoints.from_environment()) is not None:
+            ledger, inbox = points.in_ledger(ledger), points.in_inbox(inbox)
+            engine, executors_lookout = points.in_engine(engine), points.in_lookout(lookout)
         executor = Executor(
             ledger=ledger,
-            engine=self.engine,
-            lookout=lookout,
+            engine=engine,
+            lookout=executors_lookout,
             clock=self.clock,
             limits=self.limits,
             log=self.log,
@@ -84,7 +89,7 @@ class Worker:
             stopping=self._stop.is_set,
         )
         self.consumer = Consumer(
-            inbox=self.inbox,
+            inbox=inbox,
             ledger=ledger,
             executor=executor,
             clock=self.clock,
