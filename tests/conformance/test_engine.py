@@ -71,7 +71,7 @@ async def test_a_container_is_started_stopped_and_started_again(bench: Bench):
     await engine.start(one)
     first = await bench.look(one)
     assert (first.state, first.running, first.ever_started) == ("running", True, True)
-    assert first.addresses
+    assert bool(first.addresses) is bench.networked
     await engine.start(one)
     assert await bench.look(one) == first, "the start of a running one changes nothing"
 

@@ -4,15 +4,18 @@ Fixtures: `dockerd` (session) is the engine, `containers` makes containers that 
 All calls block for as long as the engine takes (a start 0.2 s, a restart 0.4 s).
 """
 
+import fcntl
 import http.client
 import io
 import itertools
 import json
 import os
+import random
 import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -20,7 +23,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +133,12 @@ class Dockerd(Docker):
     def id(self) -> str:
         """Return the engine's ID."""
         return str(self.call("GET", "/info")["ID"])
+
+    @property
+    def networked(self) -> bool:
+        """Tell whether containers get an address."""
+        wanted = json.dumps({"driver": ["bridge"]})
+        return bool(self.call("GET", "/networks", filters=wanted))
 
     def prepare(self) -> None:
         """Bring in the image and start to record."""
@@ -365,13 +374,19 @@ def _root_file_system() -> bytes:
     return packed.getvalue()
 
 
-def _start_own(directory: Path, *, networked: bool) -> Dockerd | None:
+def _start_own(directory: Path, bridge: str | None) -> Dockerd | None:
     """Start an engine of our own; None when it does not come up."""
     url = f"unix://{directory}/docker.sock"
     options = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
     command = ["dockerd", *(f"--{name}={directory / part}" for name, part in options.items()), "-H", url]
-    if not networked:
-        command += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+    command += ["--iptables=false", "--ip6tables=false"]  # the machine's rules are not ours
+    if bridge is None:
+        # In a network of its own, because an engine told to have no bridge removes the machine's docker0.
+        command = ["unshare", "--net", *command, "--bridge=none"]
+    else:
+        command += [f"--bridge={bridge}"]
+    if shutil.which("setpriv"):  # a test run that is killed leaves no engine behind
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
     with (directory / "dockerd.log").open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -381,6 +396,56 @@ def _start_own(directory: Path, *, networked: bool) -> Dockerd | None:
         lambda: docker.answers() or process.poll() is not None, within=BOOT_SECONDS, what="dockerd answers"
     )
     return Dockerd(url, process) if process.poll() is None else None
+
+
+@contextmanager
+def _own_engine() -> Iterator[Dockerd]:
+    """Run an engine in a folder and on a bridge of its own: two on docker0 get into each other's way.
+
+    Where no bridge can be made, its containers have no network.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="pm-dk-"))  # a socket's path must be short
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        bridges: list[str | None] = [None]
+        with suppress(OSError):
+            bridges.insert(0, stack.enter_context(_bridge()))
+        own = next(filter(None, (_start_own(directory, bridge) for bridge in bridges)), None)
+        if own is None:
+            log = (directory / "dockerd.log").read_text(errors="replace")
+            leave_out("a Docker engine that starts", log[-400:])
+        stack.callback(own.close)
+        own.prepare()
+        yield own
+
+
+@contextmanager
+def _bridge() -> Iterator[str]:
+    """Make a network bridge with an address, without needing a program for it; raises `OSError`."""
+    name = f"pm{uuid.uuid4().hex[:8]}"
+    add, remove, set_address, set_mask, get_flags, set_flags, up = (
+        *(0x89A0, 0x89A1, 0x8916, 0x891C, 0x8913, 0x8914),
+        0x1,
+    )
+    with socket.socket() as control:
+
+        def ask(code: int, argument: bytes) -> bytes:
+            return fcntl.ioctl(control, code, struct.pack("16s24s", name.encode(), argument))
+
+        def inet(address: str) -> bytes:
+            return struct.pack("HH4s", socket.AF_INET, 0, socket.inet_aton(address))
+
+        fcntl.ioctl(control, add, name.encode())
+        try:
+            ask(set_address, inet(f"10.{random.randint(200, 250)}.{random.randint(1, 250)}.1"))
+            ask(set_mask, inet("255.255.255.0"))
+            (flags,) = struct.unpack_from("H", ask(get_flags, b""), 16)
+            ask(set_flags, struct.pack("H", flags | up))
+            yield name
+        finally:
+            (flags,) = struct.unpack_from("H", ask(get_flags, b""), 16)
+            ask(set_flags, struct.pack("H", flags & ~up))
+            fcntl.ioctl(control, remove, name.encode())
 
 
 @pytest.fixture(scope="session")
@@ -397,17 +462,8 @@ def dockerd() -> Iterator[Dockerd]:
             return
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         leave_out("a Docker engine", HOW_TO_GET_IT)
-    directory = Path(tempfile.mkdtemp(prefix="pm-dk-"))  # a socket's path must be short
-    own = _start_own(directory, networked=True) or _start_own(directory, networked=False)
-    if own is None:
-        log = (directory / "dockerd.log").read_text(errors="replace")
-        leave_out("a Docker engine that starts", log[-400:])
-    try:
-        own.prepare()
+    with _own_engine() as own:
         yield own
-    finally:
-        own.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

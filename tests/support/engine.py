@@ -37,6 +37,8 @@ class Bench(ABC):
 
     kind: str
     engine: Engine
+    #: Whether containers that run have an address.
+    networked: bool = True
 
     def __init__(self) -> None:
         self.prefix = f"pm-{uuid.uuid4().hex[:10]}"
@@ -219,6 +221,7 @@ class DockerdBench(Bench):
     def __init__(self, dockerd: Dockerd, directory: Path) -> None:
         super().__init__()
         self._dockerd = dockerd
+        self.networked = dockerd.networked
         self._directory = directory
         self._needed: dict[str, Path] = {}
         self._containers = Containers(dockerd, self.prefix)
