@@ -15,7 +15,7 @@ local out = {tostring(NOW)}
 for i = 2, #ARGV, 3 do
   local lease = redis.call('HMGET', lease_key(ARGV[i]), 'id', 'token')
   local deadline = tonumber(redis.call('ZSCORE', LEASES, ARGV[i]) or '0')
-  if lease[1] == ARGV[i + 1] and lease[2] == ARGV[i + 2] and deadline > NOW then
+  if ARGV[i + 2] ~= '' and lease[1] == ARGV[i + 1] and lease[2] == ARGV[i + 2] and deadline > NOW then
     redis.call('ZADD', LEASES, NOW + tonumber(ARGV[1]), ARGV[i])
     out[#out + 1] = '1'
   else
