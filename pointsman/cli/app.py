@@ -1,0 +1,14 @@
+"""The program, put together; what a command needs it imports when it runs."""
+
+from pointsman.cli import actions, commands, demo, dlq, doctor, schemas, services, workers
+from pointsman.cli.frame import group
+
+app = group(
+    "pointsman",
+    "Event-driven control of container services over Redis streams: commands in, one effect each, state out.",
+)
+actions.register()
+demo.register(app)
+for _group in (workers.app, services.app, commands.app, dlq.app, schemas.app):
+    app.add_typer(_group)
+doctor.register(app)
