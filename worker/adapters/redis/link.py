@@ -38,6 +38,8 @@ class Link:
     def __init__(
         self, url: str, *, call_timeout: float, greet: Callable[[], Awaitable[None]] | None = None
     ) -> None:
+        # redis-py's connections over a unix socket know no keepalive and refuse the word.
+        tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
         self._pool = ConnectionPool.from_url(
             url,
             decode_responses=True,
@@ -45,8 +47,8 @@ class Link:
             protocol=2,
             socket_timeout=call_timeout,
             socket_connect_timeout=call_timeout,
-            socket_keepalive=True,
             health_check_interval=0,
+            **tcp_only,
         )
         self._call_timeout = call_timeout
         self.greet = greet
