@@ -143,9 +143,11 @@ class Observer:
 
     async def _wait(self, surveyed: float) -> None:
         now = self._clock.boot()
-        times = [surveyed + self._limits.resync, *self._dirty.values()]
-        if self.mine and self._look_at:
-            times.append(now + (min(self._look_at.values()) - self._clock.redis_ms()) / 1000)
+        times = [surveyed + self._limits.resync]
+        if self.mine:  # a stand-in looks at nothing by itself, whatever it was told of
+            times += self._dirty.values()
+            if self._look_at:
+                times.append(now + (min(self._look_at.values()) - self._clock.redis_ms()) / 1000)
         pause = 0.0 if self._survey_due else min(times) - now
         if pause > 0:
             try:
