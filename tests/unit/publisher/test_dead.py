@@ -1,5 +1,6 @@
 """Dead letters: read, mended, published again, dropped."""
 
+import base64
 import json
 
 import pytest
@@ -96,6 +97,14 @@ async def test_what_was_cut_or_is_no_json_cannot_be_rebuilt(dead, bury):
         await dead.requeue(cut)
     with pytest.raises(InvalidCommand, match="cannot be published again"):
         await dead.requeue(await bury("[1"))
+
+
+async def test_what_is_no_text_is_mended_too(dead, bury):
+    body = base64.b64encode(b'{"action":"stop","service":"a","reason":"\xff"}').decode()
+    letter = await bury("", body_b64=body)
+    with pytest.raises(InvalidCommand, match="UTF-8"):
+        await dead.requeue(letter)
+    assert (await dead.requeue(letter, {"reason": "ÿ"})).reason == "ÿ"
 
 
 @pytest.mark.parametrize("changes", [{"id": "x"}, {"issuer": SELF_HEAL}])

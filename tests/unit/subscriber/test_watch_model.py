@@ -291,7 +291,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(before=st.lists(STEPS, max_size=8), script=st.lists(STEPS, max_size=40), page=st.integers(1, 3))
 def test_the_reader_ends_with_the_truth(before: list, script: list, page: int):
     with pytest.MonkeyPatch.context() as patch:
