@@ -1,0 +1,147 @@
+"""The HTTP server: uvicorn over h11, whose parser is strict, with the bounds that it has not by itself."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.app import Gateway
+from gateway.problems import Problem
+from gateway.settings import GatewaySettings
+
+
+class Unbound(Exception):
+    """The address cannot be served; the text says why and what to do."""
+
+
+class Protocol(H11Protocol):
+    """A connection that must send the head of its request in time, and can be cut."""
+
+    head_timeout = 10.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        inner = self.app
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["state"]["abort"] = self.transport.abort
+            await inner(scope, receive, send)
+
+        self.app = app
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give a new connection its time."""
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the time."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes; a head that has begun has its time, from its first byte on."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._disarm()
+        elif self._deadline is None and not self.transport.is_closing():
+            self._arm()
+
+    def on_response_complete(self) -> None:
+        """Leave what follows to the keep-alive timeout, until the next byte comes."""
+        self._disarm()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem, unless an answer is under way."""
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.abort()
+            return
+        body = Problem(400, "bad_request", msg).body()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _arm(self) -> None:
+        self._deadline = self.loop.call_later(self.head_timeout, self._late)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """A server that ends its streams before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, ready: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; tell the port once connections are taken."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready(self.port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams, then stop."""
+        self._gateway.end_streams()
+        await super().shutdown(sockets)
+
+    @property
+    def port(self) -> int:
+        """Return the port that is served."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+
+def make_server(gateway: Gateway, *, ready: Callable[[int], None] = lambda _: None) -> Server:
+    """Return a server for the gateway's own address; `await server.serve()` runs it.
+
+    Raises Unbound for an address that others can reach while no key is configured.
+    """
+    settings = gateway.settings
+    check_address(settings, keys=bool(gateway.keyring))
+    protocol = type("Protocol", (Protocol,), {"head_timeout": settings.head_timeout})
+    config = uvicorn.Config(
+        gateway,
+        host=settings.host,
+        port=settings.port,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nobody's word for where a request comes from but the socket's
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=2 * settings.max_headers,
+    )
+    return Server(config, gateway, ready)
+
+
+def check_address(settings: GatewaySettings, *, keys: bool) -> None:
+    """Raise Unbound for an address that others can reach while no key is configured."""
+    if not keys and not settings.on_loopback:
+        raise Unbound(
+            f"no key is configured, so only loopback is served, and {settings.host} is not: "
+            "use --host 127.0.0.1, or set POINTSMAN_GATEWAY_HS256_KEY or POINTSMAN_GATEWAY_EDDSA_KEY"
+        )
