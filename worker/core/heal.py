@@ -1,10 +1,13 @@
-"""When a failing service is healed next: backoff, budget, the clean run that forgets. Pure; times are ms of Redis TIME."""
+"""When a failing service is healed next: backoff, budget, the clean run that forgets. Pure."""
 
-from contracts.commands import Action
-from contracts.services import Desired, ServiceStatus, Snapshot
-from contracts.times import format_ms, parse_ms
+import hashlib
+
 from msgspec.structs import replace
 
+from contracts.commands import SELF_HEAL, Action
+from contracts.receipts import Receipt
+from contracts.services import Desired, ServiceStatus, Snapshot
+from contracts.times import format_ms, parse_ms
 from worker.core.look import Look, Present
 from worker.core.policy import Policy
 from worker.core.state import Memo
@@ -13,6 +16,10 @@ from worker.core.state import Memo
 FLAP_WINDOW = 600.0
 #: So many turns in the window are called flapping.
 FLAPPING = 4
+#: No more turns than this are remembered.
+_MOST_TURNS = 50
+#: An id of a command has at most so many characters (contract 2).
+_LONGEST_ID = 128
 
 
 def backoff(attempt: int, policy: Policy, jitter: float) -> float:
@@ -33,35 +40,50 @@ def heal_action(
     if not snapshot.enabled or snapshot.desired is not Desired.RUNNING:
         return None
     container = look.container
-    if container.paused or container.restarting or container.state == "removing":
+    if container.paused or container.restarting or container.dead or container.state == "removing":
         return None
     if not container.running:
         return Action.START
-    if snapshot.status is ServiceStatus.UNHEALTHY and past_grace:
-        return Action.RESTART
-    return None
+    unhealthy = memo.seen is not None and memo.seen[0] is ServiceStatus.UNHEALTHY
+    return Action.RESTART if unhealthy and past_grace else None
 
 
-def plan_id(name: str, look: Present, due_ms: int) -> str:
-    """Return the one id that any worker derives for this plan."""
-    return f"self-heal:{name}:{look.container.short_id}:{due_ms}"
+def plan_id(name: str, short_id: str, due_ms: int) -> str:
+    """Return the one id that any worker derives for this plan.
+
+    A name so long that the id would be none is cut and told apart by its hash; "/" is in no service's name.
+    """
+    found = f"{SELF_HEAL}:{name}:{short_id}:{due_ms}"
+    if len(found) <= _LONGEST_ID:
+        return found
+    digest = hashlib.sha256(name.encode()).hexdigest()[:24]
+    return f"{SELF_HEAL}:{name[:48]}/{digest}:{short_id}:{due_ms}"
 
 
 def plan(
     snapshot: Snapshot, memo: Memo, name: str, look: Present, policy: Policy, *, now_ms: int, jitter: float
 ) -> tuple[Snapshot, Memo]:
-    """Write down when the next heal is due: the first measured from now, later ones from the last attempt."""
+    """Write down when the next heal is due: the first measured from now, later ones from the last attempt.
+
+    It is later than the plan that it replaces, so that it has an id of its own.
+    """
     if memo.exhausted:
-        delay, start = policy.longest * (1 + 0.1 * jitter), memo.last_attempt_ms or now_ms
-    elif memo.attempts == 0:
-        delay, start = backoff(1, policy, jitter), now_ms
+        delay = policy.longest * (1 + 0.1 * jitter)
     else:
-        delay, start = backoff(memo.attempts + 1, policy, jitter), memo.last_attempt_ms or now_ms
-    due_ms = max(now_ms, start + int(delay * 1000))
+        delay = backoff(memo.attempts + 1, policy, jitter)
+    start = memo.last_attempt_ms if memo.attempts and memo.last_attempt_ms else now_ms
+    before = _due_of(memo.plan)
+    due_ms = max(now_ms, start + int(delay * 1000), before + 1 if before else 0)
     return (
         replace(snapshot, restart_scheduled_at=format_ms(due_ms)),
-        replace(memo, plan=plan_id(name, look, due_ms)),
+        replace(memo, plan=plan_id(name, look.container.short_id, due_ms)),
     )
+
+
+def planned_for(memo: Memo, name: str, look: Present) -> bool:
+    """Say whether the plan that there is is for this container."""
+    due = _due_of(memo.plan)
+    return due is not None and memo.plan == plan_id(name, look.container.short_id, due)
 
 
 def drop_plan(snapshot: Snapshot, memo: Memo) -> tuple[Snapshot, Memo]:
@@ -69,23 +91,73 @@ def drop_plan(snapshot: Snapshot, memo: Memo) -> tuple[Snapshot, Memo]:
     return replace(snapshot, restart_scheduled_at=None), replace(memo, plan=None)
 
 
-def note_turn(memo: Memo, now_ms: int) -> Memo:
-    """Count a turn from good to bad in the sliding window."""
+def close_heal(snapshot: Snapshot, memo: Memo, heal: Receipt, now_ms: int) -> tuple[Snapshot, Memo]:
+    """Take the planned heal as ended; one that had begun was an attempt: the next delay is from its end.
+
+    `memo.plan` keeps the id of one that did not begin until another is made, whose time must be later.
+    """
+    snapshot = replace(snapshot, restart_scheduled_at=None)
+    if heal.started_at is None:
+        return snapshot, memo
+    try:
+        ended = parse_ms(heal.finished_at or "")
+    except ValueError:
+        ended = now_ms
+    return snapshot, replace(memo, attempts=memo.attempts + 1, last_attempt_ms=min(ended, now_ms))
+
+
+def note_turns(memo: Memo, turns: int, now_ms: int) -> Memo:
+    """Count turns from good to bad in the sliding window."""
+    if not turns:
+        return memo
     since = now_ms - int(FLAP_WINDOW * 1000)
-    return replace(memo, turns_ms=(*(at for at in memo.turns_ms if at > since), now_ms)[-50:])
+    kept = (*(at for at in memo.turns_ms if at > since), *(now_ms,) * turns)[-_MOST_TURNS:]
+    return replace(memo, turns_ms=kept, flapping=memo.flapping or len(kept) >= FLAPPING)
+
+
+def keep_clean(memo: Memo, now_ms: int, *, broken: bool) -> Memo:
+    """Note since when the run is clean: ready and without a failure; `broken` says that it begins anew."""
+    if memo.seen is None or memo.seen[0] is not ServiceStatus.RUNNING:
+        return replace(memo, clean_since_ms=0) if memo.clean_since_ms else memo
+    if memo.clean_since_ms and not broken:
+        return memo
+    return replace(memo, clean_since_ms=now_ms)
 
 
 def forget_after_clean_run(
     snapshot: Snapshot, memo: Memo, policy: Policy, now_ms: int
 ) -> tuple[Snapshot, Memo]:
-    """Reset the counters when the present run has been clean for long enough."""
-    counted = snapshot.failure_count > 0 or memo.attempts > 0 or memo.exhausted
-    if not counted or not memo.clean_since_ms or now_ms - memo.clean_since_ms < policy.clean_run * 1000:
+    """Reset the counters when the run has been clean for long enough; turns leave by the window alone."""
+    counted = snapshot.failure_count > 0 or memo.attempts > 0 or memo.exhausted or memo.flapping
+    if not counted or not snapshot.enabled or not memo.clean_since_ms:
         return snapshot, memo
-    return (
-        replace(snapshot, failure_count=0),
-        replace(memo, attempts=0, last_attempt_ms=0, exhausted=False, turns_ms=()),
+    if now_ms - memo.clean_since_ms < policy.clean_run * 1000:
+        return snapshot, memo
+    return replace(snapshot, failure_count=0), fresh(memo, keep_turns=True)
+
+
+def fresh(memo: Memo, *, keep_turns: bool = False) -> Memo:
+    """Forget what healing counted."""
+    return replace(
+        memo,
+        attempts=0,
+        last_attempt_ms=0,
+        exhausted=False,
+        gave_up=False,
+        flapping=False,
+        turns_ms=memo.turns_ms if keep_turns else (),
     )
+
+
+def exhaust(snapshot: Snapshot, memo: Memo, look: Present, policy: Policy) -> tuple[Snapshot, Memo, bool]:
+    """Declare the budget spent, once; disable the service where that is asked for."""
+    heals = policy.heal and not look.protected and snapshot.enabled and snapshot.desired is Desired.RUNNING
+    if memo.exhausted or not heals or snapshot.failure_count < policy.limit:
+        return snapshot, memo, False
+    memo = replace(memo, exhausted=True)
+    if policy.disable_when_exhausted:
+        snapshot, memo = replace(snapshot, enabled=False), replace(memo, gave_up=True)
+    return snapshot, memo, True
 
 
 def due_ms(snapshot: Snapshot) -> int | None:
@@ -96,3 +168,9 @@ def due_ms(snapshot: Snapshot) -> int | None:
         return parse_ms(snapshot.restart_scheduled_at)
     except ValueError:
         return None
+
+
+def _due_of(plan: str | None) -> int | None:
+    """Return the time in a plan's id."""
+    digits = plan.rpartition(":")[2] if plan is not None else ""
+    return int(digits) if digits.isdecimal() else None

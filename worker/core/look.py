@@ -22,7 +22,9 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """No container claims the name."""
+    """No container claims the name; `moved` says that the one that did runs on under another name."""
+
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,24 @@ class Clash:
 
 
 Look = Present | Missing | Clash
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container's process ended, as an engine event told: for a run that no look has caught dead.
+
+    `time_ns` is the engine's stamp; `exit_code` None where the event had none; `oom`: memory ran out in it.
+    """
+
+    time_ns: int
+    exit_code: int | None
+    oom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a label's probe makes of one run ("<12 of container id> <StartedAt>"); `why` it is not ready."""
+
+    run: str
+    ready: bool
+    why: str = ""

@@ -1,4 +1,4 @@
-"""The order in which failing services are healed: what others need first, infrastructure before the rest. Pure."""
+"""The order in which failing services are healed: what others need first, then by category. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -31,7 +31,7 @@ def _reached_from(name: str, needs: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def blocked_by(name: str, needs: Mapping[str, Sequence[str]], is_well: Callable[[str], bool]) -> str | None:
-    """Return a service that `name` needs and that is not well; one that needs `name` itself blocks nothing."""
+    """Return a service that `name` needs and that is not well; one that needs `name` too blocks nothing."""
     for need in needs.get(name, ()):
         if need != name and not is_well(need) and name not in _reached_from(need, needs):
             return need

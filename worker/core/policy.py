@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from worker.core.labels import ServiceLabels
 
-#: category -> (grace s, base s, longest s, limit of attempts)
+#: category -> (grace s, base s, longest s, limit of failures); other categories are as infrastructure
 DEFAULTS: dict[str, tuple[float, float, float, int]] = {
     "infrastructure": (15.0, 2.0, 60.0, 10),
     "ai": (60.0, 5.0, 300.0, 5),
@@ -30,14 +30,19 @@ class Policy:
 
 
 def policy_for(labels: ServiceLabels, *, on_exhausted: str = "retry", self_heal: bool = True) -> Policy:
-    """Return the policy of a service: its labels, else its category's defaults, else infrastructure's."""
+    """Return the policy of a service: its labels, else its category's defaults, else infrastructure's.
+
+    Where one of the two delays is a label's and the other a default, the default gives way.
+    """
     grace, base, longest, limit = DEFAULTS.get(labels.category, DEFAULTS["infrastructure"])
-    base = labels.backoff_base if labels.backoff_base is not None else base
-    longest = labels.backoff_max if labels.backoff_max is not None else longest
+    if labels.backoff_base is not None:
+        base, longest = labels.backoff_base, max(labels.backoff_base, longest)
+    if labels.backoff_max is not None:
+        base, longest = min(base, labels.backoff_max), labels.backoff_max
     return Policy(
         grace=labels.grace if labels.grace is not None else grace,
         base=base,
-        longest=max(base, longest),
+        longest=longest,
         limit=labels.max_failures if labels.max_failures is not None else limit,
         disable_when_exhausted=(labels.on_exhausted or on_exhausted) == "disable",
         heal=self_heal and labels.self_heal is not False,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import msgspec
-from contracts.codec import encode_snapshot
-from contracts.services import Snapshot
 
+from contracts.codec import encode_snapshot
+from contracts.services import ServiceStatus, Snapshot
 from worker.core.container import Container
 
 #: The snapshot's fields that a write may change; `name` and `revision` are the script's.
@@ -20,6 +20,8 @@ class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     A run is "<12 of container id> <StartedAt>". Times ending in `_ms` are milliseconds of Redis TIME.
     """
 
+    #: When the service was first seen here.
+    born_ms: int = 0
     #: What the labels said at the last look, for commands that need no engine.
     protected: bool = False
     actions: tuple[str, ...] | None = None
@@ -28,6 +30,8 @@ class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: The last run seen, and whether it was seen alive (or was started by a command).
     run: str | None = None
     alive: bool = False
+    #: A run, and when it began by Redis TIME as well as that can be told.
+    began: tuple[str, int] | None = None
     #: The run that a begun command set out to end: its end is no failure.
     ending: str | None = None
     #: The run whose end was counted, and the run whose turn to unhealthy was counted.
@@ -35,21 +39,26 @@ class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sick: str | None = None
     #: The run that was ready once: its grace is over.
     ready: str | None = None
-    #: `desired` was set by a command or label, or a start was seen.
+    #: Status, reason and message as observed at the last look, whether the service is enabled or not.
+    seen: tuple[ServiceStatus, str | None, str | None] | None = None
+    #: `desired` was set by a command or label, or a start was seen; and whether it was a command.
     settled_desire: bool = False
+    commanded: bool = False
     #: The id of the planned heal, until its outcome is counted.
     plan: str | None = None
-    #: Heals tried since the last reset, and when the last one was planned for or ended.
+    #: Heals begun since the last reset, and when the last heal ended.
     attempts: int = 0
     last_attempt_ms: int = 0
     #: Since when the present run is clean; 0 when it is not.
     clean_since_ms: int = 0
-    #: When the status turned from good to bad, newest last, within the sliding window.
+    #: When the service turned from good to bad, newest last, within the sliding window.
     turns_ms: tuple[int, ...] = ()
+    #: It turned bad too often in the window, and has had no clean run since.
+    flapping: bool = False
+    #: The budget of failures is spent; and whether the service was disabled for it.
     exhausted: bool = False
-    #: The engine's own count of restarts at the last look.
-    engine_restarts: int = 0
-    #: Since when no container is there.
+    gave_up: bool = False
+    #: Since when no container is there, while one is wanted.
     missing_since_ms: int = 0
     #: The snapshot was lost with Redis and made anew from defaults.
     lost: bool = False
