@@ -65,13 +65,13 @@ def tell(event: Event) -> Told:
             return Told(
                 type=Weight.NORMAL, reason="Joined" if joined else "Left", message=verb, subject=worker.name
             )
-        case EngineData(engine=engine):
+        case EngineData():
             up = event.type == EventType.ENGINE_AVAILABLE
             return Told(
                 type=Weight.NORMAL if up else Weight.WARNING,
                 reason="EngineAvailable" if up else "EngineUnavailable",
                 message="The engine answers" if up else "The engine is out of reach; statuses may be old",
-                subject=engine.id or "engine",
+                subject="engine",
             )
         case _:
             word = _camel(event.type.removeprefix("pointsman.").replace(".", "_"))
@@ -189,7 +189,7 @@ def _command(kind: str, receipt: Receipt) -> Told:
         message += f" (found done by attempt {receipt.attempt or 2}, not repeated)"
     return Told(
         type=Weight.NORMAL if succeeded or receipt.code == 410 else Weight.WARNING,
-        reason=f"{action}{_camel(receipt.error or receipt.status)}",
+        reason=f"{action}{_camel(receipt.status)}",
         message=message if succeeded else message + asked,
         subject=subject,
     )

@@ -194,7 +194,7 @@ def event_line(event: Event) -> Text:
     text = Text(f"{at}  ", style="dim")
     text.append(f"{told.subject:<16} ", style="bold not dim")
     text.append(
-        f"{told.reason:<18} ", style="yellow not dim" if told.type is Weight.WARNING else "cyan not dim"
+        f"{told.reason:<20} ", style="yellow not dim" if told.type is Weight.WARNING else "cyan not dim"
     )
     text.append(told.message, style="not dim")
     return text
