@@ -136,7 +136,8 @@ class RoomList(Struct, frozen=True, kw_only=True):
 class RoomState(Struct, frozen=True, kw_only=True):
     """How a room does.
 
-    `backlog`: unsettled commands; `unread`: those no worker has seen; `dead`: dead letters; `oldest_at` is when the oldest unsettled command was added. `may` is what the caller may do here.
+    `backlog`: unsettled commands; `unread`: those no worker has seen; `dead`: dead letters;
+    `oldest_at`: when the oldest unsettled command was added; `may`: what the caller may do here.
     """
 
     room: str

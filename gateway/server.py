@@ -1,8 +1,10 @@
 """The HTTP server: uvicorn over h11, whose parser is strict, with the bounds that it has not by itself."""
 
 import asyncio
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import h11
@@ -88,42 +90,57 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that ends its streams before it waits for them."""
+    """A server that ends its streams before it waits for them; signals are its caller's business."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, ready: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, listener: socket.socket) -> None:
         super().__init__(config)
         self._gateway = gateway
-        self._ready = ready
+        self._listener = listener
+        self._on_ready: Callable[[], None] = lambda: None
+
+    @property
+    def port(self) -> int:
+        """Return the port that is served."""
+        return int(self._listener.getsockname()[1])
+
+    async def run_until_stopped(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop`; call `ready` once connections are taken."""
+        self._on_ready = ready
+        await self.serve([self._listener])
+
+    def stop(self) -> None:
+        """Ask for the end; a second time: at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; tell the port once connections are taken."""
+        """Start, and tell that connections are taken."""
         await super().startup(sockets)
         if self.started:
-            self._ready(self.port)
+            self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams, then stop."""
         self._gateway.end_streams()
         await super().shutdown(sockets)
 
-    @property
-    def port(self) -> int:
-        """Return the port that is served."""
-        return int(self.servers[0].sockets[0].getsockname()[1])
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again at the end."""
+        yield
 
 
-def make_server(gateway: Gateway, *, ready: Callable[[int], None] = lambda _: None) -> Server:
-    """Return a server for the gateway's own address; `await server.serve()` runs it.
+def make_server(gateway: Gateway) -> Server:
+    """Return a server that listens on the gateway's address already.
 
-    Raises Unbound for an address that others can reach while no key is configured.
+    Raises Unbound for an address that cannot be had, and for one that others can reach while no key is
+    configured.
     """
     settings = gateway.settings
     check_address(settings, keys=bool(gateway.keyring))
     protocol = type("Protocol", (Protocol,), {"head_timeout": settings.head_timeout})
     config = uvicorn.Config(
         gateway,
-        host=settings.host,
-        port=settings.port,
         http=protocol,
         ws="none",
         lifespan="on",
@@ -135,7 +152,34 @@ def make_server(gateway: Gateway, *, ready: Callable[[int], None] = lambda _: No
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=2 * settings.max_headers,
     )
-    return Server(config, gateway, ready)
+    return Server(config, gateway, _listen(settings.host, settings.port))
+
+
+async def serve(gateway: Gateway) -> None:
+    """Serve until SIGTERM or SIGINT. Raises Unbound."""
+    server = make_server(gateway)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+
+    def tell() -> None:
+        host, settings = gateway.settings.host, gateway.settings
+        address = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+        gateway.journal.info(
+            "serving", f"Serving room '{settings.room}' at {address}", room=settings.room, port=server.port
+        )
+        if not gateway.keyring:
+            gateway.journal.warning(
+                "no_key",
+                "No key is configured: only loopback is served, and who is on this machine may do everything",
+            )
+
+    try:
+        await server.run_until_stopped(tell)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    gateway.journal.info("stopped", "Stopped")
 
 
 def check_address(settings: GatewaySettings, *, keys: bool) -> None:
@@ -145,3 +189,21 @@ def check_address(settings: GatewaySettings, *, keys: bool) -> None:
             f"no key is configured, so only loopback is served, and {settings.host} is not: "
             "use --host 127.0.0.1, or set POINTSMAN_GATEWAY_HS256_KEY or POINTSMAN_GATEWAY_EDDSA_KEY"
         )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise Unbound(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    listener.setblocking(False)  # noqa: FBT003 -- the socket's own word
+    return listener
