@@ -12,7 +12,7 @@ from contracts.errors import MalformedRecord, PointsmanError, RedisUnavailable, 
 from contracts.events import CommandData, EventType
 from contracts.keys import Keys
 from contracts.receipts import Receipt
-from publisher.connection import LOST, Calls, Connection, Connector, pack
+from publisher.connection import CLOSED, LOST, Calls, Connection, Connector, pack
 
 #: How an event of ours begins its subject; an escaped quote inside a string does not look like this.
 SUBJECT = b'"subject":"'
@@ -84,7 +84,7 @@ class Settlements:
         for waiters in self._waiting.values():
             for waiter in waiters:
                 if not waiter.done():
-                    waiter.set_exception(RedisUnavailable(words="this client was closed"))
+                    waiter.set_exception(RedisUnavailable(words=CLOSED))
 
     async def _listen(self, confirmed: asyncio.Future[None]) -> None:
         connection = self._connect()
@@ -103,13 +103,12 @@ class Settlements:
                     await connection.disconnect(nowait=True)
                     failures += 1
                     if failures >= TRIES and not confirmed.done():
-                        confirmed.set_exception(RedisUnavailable(words=error))
-                        confirmed.exception()  # seen, also where nobody waits any more
+                        _refuse(confirmed, str(error) or "no answer in time")
                         return
                     await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
         finally:
             if not confirmed.done():
-                confirmed.cancel()
+                _refuse(confirmed, CLOSED)
             await connection.disconnect(nowait=True)
 
     async def _subscribe(self, connection: Connection) -> None:
@@ -164,3 +163,8 @@ class Settlements:
                 continue
             if receipt.settled:
                 self._settle(receipt)
+
+
+def _refuse(confirmed: asyncio.Future[None], words: str) -> None:
+    confirmed.set_exception(RedisUnavailable(words=words))
+    confirmed.exception()  # seen, also where nobody waits any more

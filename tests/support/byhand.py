@@ -144,8 +144,8 @@ class HandWorker:
         """Take all there is and let it succeed; return the ids."""
         return [(await self.settle(receipt)).id for receipt in await self.take()]
 
-    async def observe(self, name: str, status: str = "running", **fields: Any) -> int:
-        """Write a snapshot and its event; return the revision."""
+    async def observe(self, name: str, status: str = "running", *, heard: bool = True, **fields: Any) -> int:
+        """Write a snapshot and its event; return the revision. Not `heard`: the channel does not carry it."""
         known = await self.client.hgetall(self.keys.service(name))
         snapshot = Snapshot(name=name, status=ServiceStatus(status), **fields)
 
@@ -155,7 +155,7 @@ class HandWorker:
 
         await self.client.sadd(self.keys.services, name)
         kind = EventType.SERVICE_CHANGED if known else EventType.SERVICE_DISCOVERED
-        return await self._write(kind, name, self.keys.service(name), write)
+        return await self._write(kind, name, self.keys.service(name), write, heard=heard)
 
     async def remove(self, name: str) -> int:
         """Remove a snapshot, with its event; return the revision."""
@@ -204,6 +204,8 @@ class HandWorker:
         subject: str,
         key: str,
         make: Callable[[int], tuple[EventData, Mapping[str, str]]],
+        *,
+        heard: bool = True,
     ) -> int:
         """Write a hash and its event under the next revision, in one step."""
         while True:
@@ -221,7 +223,6 @@ class HandWorker:
             )
             flat = [text for pair in fields.items() for text in pair]
             names = (self.keys.meta, self.keys.changes, key)
-            if await self.client.eval(
-                _WRITE, 3, *names, number, self.keys.events, event_to_json(event), *flat
-            ):
+            channel = self.keys.events if heard else f"{self.keys.events}:unheard"
+            if await self.client.eval(_WRITE, 3, *names, number, channel, event_to_json(event), *flat):
                 return number
