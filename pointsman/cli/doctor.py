@@ -17,7 +17,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 async def doctor(scope: Scope) -> int:
     """Look at the installation, Redis, the engine and the room: each line is ok, warn or fail."""
     from pointsman.checks import Fitness  # noqa: PLC0415 -- brings the engine's adapter
-    from pointsman.cli.workers import load_settings, open_engine  # noqa: PLC0415
+    from pointsman.cli.worker import load_settings, open_engine  # noqa: PLC0415
 
     settings = load_settings(scope)
     try:

@@ -121,6 +121,10 @@ class Demo:
             stack.push_async_callback(_end_workers, stage)
             try:
                 await self._play(stage)
+            except (PointsmanError, RuntimeError, TimeoutError):
+                for child in stage.workers.values():
+                    screen.note(f"{child.name}, whose exit code is {child.code}, said last:\n{child.said()}")
+                raise
             finally:
                 self._clearing_up = True
 

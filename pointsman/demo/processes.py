@@ -52,6 +52,11 @@ class Child:
         """Say whether it is there."""
         return self._process.returncode is None
 
+    @property
+    def code(self) -> int | None:
+        """Return its exit code, negative for a signal; None while it runs."""
+        return self._process.returncode
+
     def said(self) -> str:
         """Return the end of what it has written."""
         return self._log.read_text(errors="replace")[-SHOWN:] if self._log.exists() else ""

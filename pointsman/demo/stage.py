@@ -122,7 +122,8 @@ class Stage:
         receipt = await self.client.publisher.run(action, service, id=command_id, wait=SETTLE_SECONDS)
         await self.read_up_to(receipt)
         words = receipt.message or receipt.error
-        self.screen.note(f"receipt: {receipt.code} {receipt.status}, {words}, on {receipt.worker}")
+        where = f", on {receipt.worker}" if receipt.worker else ""
+        self.screen.note(f"receipt: {receipt.code} {receipt.status}, {words}{where}")
         return receipt
 
     async def read_up_to(self, receipt: Receipt) -> None:
