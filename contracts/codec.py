@@ -195,13 +195,14 @@ def _octets(text: str) -> bytes:
 
 
 # What a script puts in itself when it numbers an event: others may count duplicates meanwhile.
-_RECEIPT_TAIL = b',"duplicates":null,"revision":null}'
+_RECEIPT_TAIL = b',"called_at":null,"started_at":null,"finished_at":null,"duplicates":null,"revision":null}'
 _SNAPSHOT_TAIL = b',"revision":0}'
 
 
 def receipt_body(receipt: Receipt) -> bytes:
-    """Return the receipt as the beginning of JSON: all but `duplicates`, `revision` and the closing brace."""
-    text = _json_out(replace(receipt, duplicates=None, revision=None))
+    """Return the receipt as the beginning of JSON: all but its last five fields and the closing brace."""
+    bare = replace(receipt, called_at=None, started_at=None, finished_at=None, duplicates=None, revision=None)
+    text = _json_out(bare)
     return text[: -len(_RECEIPT_TAIL)]
 
 

@@ -139,11 +139,6 @@ class Keys:
         return f"{self.base}state:{service}"
 
     @property
-    def looks(self) -> str:
-        """Return the counter that gives a look at the engine its ticket."""
-        return self.base + "looks"
-
-    @property
     def observer(self) -> str:
         """Return the lease of the room's observer."""
         return self.base + "observer"
@@ -155,7 +150,7 @@ class Keys:
 
     @property
     def seq(self) -> str:
-        """Return the counter behind lane positions and lease tokens."""
+        """Return the counter behind the lanes' order and the tickets of looks."""
         return self.base + "seq"
 
     @property

@@ -85,18 +85,18 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     coalesced_into: str | None = None
     requeued_from: str | None = None
     accepted_at: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
     expires_at: str | None = None
     not_before: str | None = None
     before_container_id: str | None = None
     before_started_at: str | None = None
     before_finished_at: str | None = None
-    called_at: str | None = None
     after_container_id: str | None = None
     after_started_at: str | None = None
     recovered: bool | None = None
     history: str | None = None
+    called_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
     duplicates: int | None = None
     revision: int | None = None
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from contracts.tables import lua_fields
 
 _INCLUDE = re.compile(r"^--[ \t]*include:(.*)$", re.MULTILINE)
+_HERE = re.compile(r"^[ \t]*--[ \t]*include-here:(.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ def load(package: str, name: str, overrides: Mapping[str, str] | None = None) ->
 
     A line `-- include: keys time` names fragments, `contracts/lua/<fragment>.lua`. Each is put in once,
     in the order named, one that a fragment itself includes before that fragment; `fields` is no file but
-    `contracts.tables.lua_fields()`. `overrides` replaces the text of fragments, where
+    `contracts.tables.lua_fields()`. A line `-- include-here: json` puts fragments where it stands, but for
+    those that are there already: what only a rare branch needs, the others need not define. `overrides` replaces the text of fragments, where
     they are named: tests put in a `time`
     that they set. Results are cached. Raises FileNotFoundError for a script or fragment that is not there.
     """
@@ -39,7 +41,13 @@ def _load(package: str, name: str, overrides: tuple[tuple[str, str], ...]) -> Sc
     replaced = dict(overrides)
     parts: dict[str, str] = {}
     _collect(body, replaced, parts, ())
-    text = "\n".join([*parts.values(), body])
+
+    def here(line: re.Match[str]) -> str:
+        rare = dict(parts)
+        _collect(f"-- include:{line[1]}", replaced, rare, ())
+        return "\n".join(text for name, text in rare.items() if name not in parts)
+
+    text = "\n".join([*parts.values(), _HERE.sub(here, body)])
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from contracts.commands import SHORT_ID, Action
 from contracts.errors import AlreadyRunning, AlreadyStopped, PointsmanError, PreconditionFailed
+from contracts.receipts import ReceiptStatus
 from contracts.services import Snapshot
 from contracts.times import format_ms, parse_ms
 from msgspec.structs import replace
@@ -191,6 +192,7 @@ class Executor:
                 grant.state = type(grant.state)(_revised(snapshot, grant), memo, ver)
                 grant.receipt = replace(
                     grant.receipt,
+                    status=ReceiptStatus.RUNNING,
                     attempt=grant.receipt.attempt or 1,
                     called_at=called_at,
                     before_container_id=container.short_id,

@@ -28,19 +28,13 @@ local function grant_head(service, who)
     end
     redis.call('HSET', receipt_key(id), 'attempt', attempt, 'worker', who.worker)
   end
-  who.given = who.given + 1
-  local token = who.token .. ':' .. who.given
-  redis.call('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)
-  redis.call('ZADD', LEASES, NOW + who.lease, service)
-  local state = redis.call('HMGET', state_key(service), 'ver', 'memo')
-  return {service, id, token, takeover and '1' or '0', redis.call('HGETALL', receipt_key(id)), redis.call('HGETALL', service_key(service)),
-    state[1] or '0', state[2] or ''}
+  return lease_head(service, id, redis.call('HGETALL', receipt_key(id)), takeover and '1' or '0', who)
 end
 
 -- Gives up to `free` lanes away, longest waiting first. state_only: only heads that need no engine, wherever they wait.
 local function grant_ready(free, who, state_only)
   local granted, tried = {}, 0
-  who.given, who.unsound = 0, {}
+  who.unsound = {}
   if state_only then
     for _, service in ipairs(redis.call('ZRANGE', READY, 0, -1)) do
       if #granted >= free then break end

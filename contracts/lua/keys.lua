@@ -5,7 +5,7 @@ local GROUP = 'workers'
 local COMMANDS, CHANGES, DEAD, META = KEYS[1], BASE .. 'changes', BASE .. 'dead', BASE .. 'meta'
 local EVENTS, SERVICES, WORKERS = BASE .. 'events', BASE .. 'services', BASE .. 'workers'
 local READY, LEASES, SCHEDULED, EXPIRIES = BASE .. 'ready', BASE .. 'leases', BASE .. 'scheduled', BASE .. 'expiries'
-local UNREAD, SEQ, LOOKS, OBSERVER, WAKE = BASE .. 'unread', BASE .. 'seq', BASE .. 'looks', BASE .. 'observer', BASE .. 'wake'
+local UNREAD, SEQ, OBSERVER, WAKE = BASE .. 'unread', BASE .. 'seq', BASE .. 'observer', BASE .. 'wake'
 local REQUEUES, RELOOK = BASE .. 'requeues', BASE .. 'relook'
 local function receipt_key(id) return BASE .. 'command:' .. id end
 local function service_key(name) return BASE .. 'service:' .. name end

@@ -1,4 +1,5 @@
 -- lanes: the order of one service's commands. Needs keys, time, receipts (and what those need).
+-- include: lease joiners
 -- lane:<service>   sorted set of command ids; the lowest score is the head, the only one that may run
 -- lease:<service>  hash id, token, worker: who holds the head. It stays, with an empty token, while a begun head waits for a takeover
 -- leases           sorted set service -> ms when its lease lapses (or its rest ends)
@@ -19,25 +20,6 @@ local function is_sound(receipt)
 end
 
 local function wake() append(WAKE, '1', {'w', '1'}) end
-
--- Says whether this token holds the lane's head at this time.
-local function holds_lease(service, id, token)
-  local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
-  return token ~= '' and lease[1] == id and lease[2] == token and tonumber(redis.call('ZSCORE', LEASES, service) or '0') > NOW
-end
-
-local function make_ready(service)
-  redis.call('ZADD', READY, 'NX', redis.call('INCR', SEQ), service)
-end
-
-local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
-
--- Frees the lane for whoever takes its next head.
-local function release_lane(service)
-  redis.call('DEL', lease_key(service))
-  redis.call('ZREM', LEASES, service)
-  if redis.call('EXISTS', lane_key(service)) == 1 then make_ready(service) end
-end
 
 local function enter_lane(service, id, first)
   redis.call('ZADD', lane_key(service), 'NX', first and '0' or redis.call('INCR', SEQ), id)
@@ -77,20 +59,6 @@ local function scheduled_member(receipt)
   local ms, n = string.match(receipt.entry or '', '^(%d+)%-(%d+)$')
   ms, n = ms or '0', n or '0'
   return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #n) .. n .. ':' .. receipt.id
-end
-
--- Gives the joiners of a target that ends to the outcome, each with a settled event of its own.
-local function settle_joiners(target, window)
-  local joiners = redis.call('LRANGE', joiners_key(target.id), 0, -1)
-  for i = 1, #joiners do
-    local receipt = receipt_of(joiners[i])
-    if receipt and not SETTLED[receipt.status] then
-      settle_receipt(receipt, {status = target.status, code = target.code, error = target.error, message = target.message,
-        changed = target.changed}, window, 'settled')
-      redis.call('ZREM', EXPIRIES, receipt.id)
-    end
-  end
-  if #joiners > 0 then redis.call('DEL', joiners_key(target.id)) end
 end
 
 -- A queued target that is cancelled or expires hands its place to the oldest joiner; the others follow. Returns whether one was there.
@@ -170,7 +138,7 @@ local function bury_head(receipt, max_attempts, window)
     attempts = receipt.attempt, history = history}, receipt_fields(receipt))
   settle_receipt(receipt, {status = 'dead', code = '500', error = 'attempts_exhausted',
     message = 'Service \'' .. receipt.service .. '\': ' .. detail}, window)
-  settle_joiners(receipt, window)
+  settle_joiners(receipt, receipt.id, window)
   redis.call('ZREM', EXPIRIES, receipt.id)
   redis.call('ZREM', UNREAD, receipt.id)
   drop_entry(receipt.entry)

@@ -70,7 +70,7 @@ local SETTLE_WRITES = {
 local function settle_receipt(receipt, outcome, window, kind)
   for name, value in pairs(outcome) do receipt[name] = value end
   receipt.finished_at = STAMP
-  receipt.revision = string.format('%d', next_revision())
+  receipt.revision = next_revision()
   emit_command(kind or (receipt.status == 'dead' and 'dead' or 'settled'), receipt)
   write_receipt(receipt, SETTLE_WRITES)
   redis.call('PEXPIRE', receipt_key(receipt.id), window)

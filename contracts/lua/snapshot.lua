@@ -1,45 +1,50 @@
--- snapshot: the compare-and-set write of one service's snapshot and private state. Needs keys, events (and what those need).
+-- snapshot: the compare-and-set write of one service's snapshot and private state. Needs keys, log.
 -- state:<service>  hash ver (grows by one with each write), memo (the worker's own JSON), ticket (the newest look written)
+-- The worker made the event's JSON on the version that is checked here; the script numbers it and ends it.
 
--- Says whether the snapshot that a decision was made on is still the one that stands.
-local function same_version(service, version)
+-- Says whether the snapshot that a decision was made on is still the one that stands; refuses keys of a wrong type.
+local function same_version(service, version, will_write)
+  if will_write then redis.call('HLEN', service_key(service)) end
   return (redis.call('HGET', state_key(service), 'ver') or '0') == version
 end
 
--- flat: {field, value, ...}, '' for absent. Writes what differs; emits discovered or changed where more than observed_at did,
--- or where force says so. Returns the snapshot and the next version.
-local function write_snapshot(service, flat, version, memo, ticket, cause, force)
-  local key = service_key(service)
-  local old = read_hash(key)
-  local snapshot, changed, sets, drops = old or {}, {}, {}, {}
-  local previous = old and old.status
+local function stale(service)
+  local state = redis.call('HMGET', state_key(service), 'ver', 'memo')
+  return {'stale', redis.call('HGETALL', service_key(service)), state[1] or '0', state[2] or ''}
+end
+
+-- kind: discovered or changed. body: JSON of the snapshot without its revision and closing brace; rest: JSON of what follows it.
+-- Returns the error of the first event of a script, else nil.
+local function tell_snapshot(kind, service, body, rest)
+  return emit('service.' .. kind, '"' .. service .. '"', '{"service":' .. body .. ',"revision":' .. next_revision() .. '},' .. rest .. '}')
+end
+
+-- flat: {field, value, ...}, '' deletes the field. told: the revision of its event, nil where there was none. Returns the next version.
+local function write_snapshot(service, flat, version, memo, ticket, told)
+  local sets, drops = {}, {}
   for i = 1, #flat, 2 do
-    local field, value = flat[i], flat[i + 1]
-    if value == '' then value = nil end
-    if snapshot[field] ~= value then
-      snapshot[field] = value
-      if field ~= 'observed_at' then changed[#changed + 1] = field end
-      if value then
-        sets[#sets + 1] = field
-        sets[#sets + 1] = value
-      else
-        drops[#drops + 1] = field
-      end
+    if flat[i + 1] ~= '' then
+      sets[#sets + 1], sets[#sets + 2] = flat[i], flat[i + 1]
+    else
+      drops[#drops + 1] = flat[i]
     end
   end
-  if not old or #changed > 0 or force then
-    snapshot.name = service
-    snapshot.revision = string.format('%d', next_revision())
-    sets[#sets + 1] = 'name'
-    sets[#sets + 1] = service
-    sets[#sets + 1] = 'revision'
-    sets[#sets + 1] = snapshot.revision
-    emit_service(old and 'changed' or 'discovered', snapshot, changed, previous, cause)
-    if not old then redis.call('SADD', SERVICES, service) end
+  if told then
+    sets[#sets + 1], sets[#sets + 2] = 'revision', string.format('%d', told)
+    sets[#sets + 1], sets[#sets + 2] = 'name', service
+    redis.call('SADD', SERVICES, service)
   end
-  if #sets > 0 then redis.call('HSET', key, unpack(sets)) end
-  if #drops > 0 then redis.call('HDEL', key, unpack(drops)) end
+  if #sets > 0 then redis.call('HSET', service_key(service), unpack(sets)) end
+  if #drops > 0 then redis.call('HDEL', service_key(service), unpack(drops)) end
   version = string.format('%d', (tonumber(version) or 0) + 1)
   redis.call('HSET', state_key(service), 'ver', version, 'memo', memo, 'ticket', ticket)
-  return snapshot, version
+  return version
+end
+
+-- A receipt's JSON was begun by the worker; the times of this script and what others count are put in here.
+local function tell_receipt(kind, id, body, called_at, started_at, finished_at, duplicates)
+  local function quoted(text) return text and '"' .. text .. '"' or 'null' end
+  return emit('command.' .. kind, '"' .. id .. '"', '{"command":' .. body .. ',"called_at":' .. quoted(called_at) .. ',"started_at":' .. quoted(started_at)
+    .. ',"finished_at":' .. quoted(finished_at) .. ',"duplicates":' .. (tonumber(duplicates) and duplicates or 'null')
+    .. ',"revision":' .. next_revision() .. '}}')
 end

@@ -13,6 +13,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from contracts.codec import decode_receipt, decode_snapshot, receipt_body, snapshot_body
+from contracts.errors import MalformedRecord
 from contracts.keys import GROUP, Keys
 from contracts.scripts import load
 from contracts.times import format_ms
@@ -227,19 +229,21 @@ class Room:
         window: int = WINDOW,
     ) -> Any:
         """Begin a granted command; evidence is stored, the snapshot written where one is given."""
-        receipt = flat({"worker": grant.worker} if evidence is None else evidence)
+        facts = {"worker": grant.worker} if evidence is None else evidence
+        told = self._tell(grant.service, snapshot or {}, cause) if snapshot or memo else ["", "", ""]
         return self.call(
             "begin",
             grant.service,
             grant.id,
             grant.token,
             lease,
-            window,
             grant.ver if ver is None else ver,
             memo,
-            cause,
-            len(receipt),
-            *receipt,
+            self._body(grant.id, {"status": "running", "attempt": 1} | dict(facts)),
+            *told,
+            2 * len(facts),
+            window,
+            *flat(facts),
             *flat(snapshot or {}),
         )
 
@@ -261,30 +265,82 @@ class Room:
         max_attempts: int = MAX_ATTEMPTS,
     ) -> Settled:
         """Settle a granted command; by default it succeeded and nothing more is wanted."""
-        receipt = flat({"status": "succeeded", "code": 200} if outcome is None else outcome)
+        facts = {"status": "succeeded", "code": 200} if outcome is None else outcome
+        begun = {"status": "running", "attempt": 1, "worker": grant.worker}
+        told = self._tell(grant.service, snapshot or {}, cause) if memo else ["", "", ""]
+        if started:
+            facts = {name: value for name, value in begun.items() if name != "status"} | dict(facts)
         answer = self.call(
             "settle",
             grant.service,
             grant.id,
             grant.token,
             window,
-            int(started),
+            self._body(grant.id, begun) if started else "",
             int(overdue),
             grant.ver if ver is None else ver,
             memo,
-            cause,
+            *told,
             want,
             grant.worker,
             f"{grant.worker}-i",
             mark or self.token(),
             lease,
-            max_attempts,
-            len(receipt),
-            *receipt,
-            *flat(snapshot or {}),
+            self._body(grant.id, facts),
+            2 * len(facts),
+            *flat(facts),
+            *(flat(snapshot or {}) if memo else []),
         )
         grants = [_grant(item, grant.worker) for item in answer[4]] if answer[0] == "ok" else []
         return Settled(answer[0], grants)
+
+    def _body(self, command_id: str, facts: Mapping[str, object]) -> str:
+        """Begin the JSON of a receipt with these facts, as the worker does."""
+        known = self.receipt(command_id) | {name: str(value) for name, value in facts.items()}
+        try:
+            return receipt_body(decode_receipt(known | {"id": command_id})).decode()
+        except MalformedRecord:  # a worker would not have got this far
+            return '{"id":"' + command_id + '"'
+
+    def _tell(self, service: str, snapshot: Mapping[str, object], cause: str) -> list[str]:
+        """Begin the JSON of a service's change as the worker does: kind, body and rest of its event."""
+        old = self.snapshot(service)
+        changed = [name for name, value in snapshot.items() if old.get(name, "") != str(value)]
+        if old and not set(changed) - {"observed_at"}:
+            return ["", "", ""]
+        given = {name: str(value) for name, value in snapshot.items()}
+        new = {"name": service, "status": "running"} | old | given
+        rest = {
+            "changed": [name for name in changed if name != "observed_at"],
+            "previous_status": old.get("status"),
+        }
+        text = json.dumps(rest)[1:-1] + f',"cause":{cause}'
+        try:
+            body = snapshot_body(decode_snapshot(new)).decode()
+        except MalformedRecord:
+            body = '{"name":"' + service + '"'
+        return ["changed" if old else "discovered", body, text]
+
+    def observe(
+        self,
+        observer: str,
+        service: str,
+        ticket: object,
+        ver: object,
+        memo: str,
+        cause: str,
+        exhausted: int = 0,
+        republish: int = 0,
+        *fields: object,
+    ) -> Any:
+        """Write a look as the observer does."""
+        new = {str(name): str(value) for name, value in zip(fields[::2], fields[1::2], strict=True)}
+        told = self._tell(service, new, cause)
+        if not told[0] and (republish or exhausted):
+            whole = self._tell(service, new | {"reason": "republished"}, cause)
+            told = [whole[0] if republish else "", whole[1], whole[2]]
+        gone = f'"changed":[],"previous_status":null,"cause":{cause}' if exhausted else ""
+        return self.call("observe", observer, service, ticket, ver, memo, *told, gone, *flat(new))
 
     def renew(self, *grants: Grant, lease: int = LEASE) -> list[bool]:
         """Renew leases; say which are still held."""

@@ -39,7 +39,7 @@ def furnish(room: Room) -> Scene:
         fields = SNAPSHOT | ({} if service == "gone" else {"container_state": "running"})
         if service == "planned":
             fields["restart_scheduled_at"] = planned
-        room.call("observe", observer, service, 1, "0", "{}", '{"kind":"observation"}', 0, 0, *flat(fields))
+        room.observe(observer, service, 1, "0", "{}", '{"kind":"observation"}', 0, 0, *flat(fields))
 
     grants: dict[str, Grant] = {}
     for service in ("lapsed", "lost"):
@@ -122,7 +122,7 @@ CALLS: dict[str, Callable[[Scene], Any]] = {
     "lost": lambda s: _call(s, "lost", 1000, 0, 100),
     "observer": lambda s: _call(s, "observer", "w1-i", "t2", LEASE, 1),
     "observer, candidate": lambda s: _call(s, "observer", "w2-i", "t2", LEASE, 1),
-    "observe": lambda s: _call(s, "observe", s.observer, *_LOOK),
+    "observe": lambda s: s.room.observe(s.observer, *_LOOK),
     "engine": lambda s: _call(s, "engine", s.observer, "available", "e1"),
     "beat": lambda s: _call(s, "beat", "w1", "w1-i", LEASE, "host", "h"),
     "leave": lambda s: _call(s, "leave", "w1", "w1-i"),

@@ -19,7 +19,7 @@ BASE = Keys().base
 
 #: What is one lane's or one command's: a step that is about the whole room goes around it;
 #: all other keys make it refuse.
-AROUND = ("lane:", "lease:", "state:", "service:", "joiners:", "command:", "worker:w2")
+AROUND = ("lane:", "lease:", "state:", "service:", "joiners:", "command:", "worker:w2", "relook")
 
 
 @dataclass

@@ -5,14 +5,15 @@ import json
 from collections.abc import Mapping, Sequence
 
 import msgspec
+
 from contracts.codec import decode_receipt, decode_snapshot, encode_snapshot
 from contracts.errors import MalformedRecord
 from contracts.events import Cause, CauseKind
 from contracts.receipts import Receipt
 from contracts.services import Snapshot
-
 from worker.adapters.redis.inbox import read_state
 from worker.adapters.redis.room import Room
+from worker.adapters.redis.telling import body_of, rest_of, tell
 from worker.core.delivery import Fenced, Held, ObserveAnswer, Outdated, Stale, Written
 from worker.core.state import Memo, ServiceState, differences, memo_from_text, memo_to_text
 
@@ -44,7 +45,7 @@ class RedisBoard:
 
     async def ticket(self) -> int:
         """Draw a look's ticket."""
-        return int(await self._room.link.command("INCR", self._room.keys.looks))
+        return int(await self._room.link.command("INCR", self._room.keys.seq))
 
     async def names(self) -> list[str]:
         """Return the services that have a snapshot."""
@@ -76,6 +77,11 @@ class RedisBoard:
     ) -> ObserveAnswer:
         """See `observe.lua`. Raises RedisLost, RoomRefused."""
         room = self._room
+        flat = differences(old.snapshot, new[0])
+        cause = _HEALING if heal else _OBSERVATION
+        told = tell(old.snapshot, new[0], flat, cause, always=republish)
+        gone = rest_of([], new[0].status, cause) if exhausted else ""
+        body = told.body or (body_of(new[0]) if exhausted else "")
         answer = await room.run(
             "observe",
             self._token,
@@ -83,10 +89,11 @@ class RedisBoard:
             ticket,
             old.ver,
             memo_to_text(new[1]),
-            _HEALING if heal else _OBSERVATION,
-            int(exhausted),
-            int(republish),
-            *differences(old.snapshot, new[0]),
+            told.kind,
+            body,
+            told.rest,
+            gone,
+            *flat,
         )
         match answer[0]:
             case "ok":

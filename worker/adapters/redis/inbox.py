@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from contracts.codec import decode_receipt, decode_snapshot
-from contracts.errors import MalformedRecord
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from contracts.codec import decode_receipt, decode_snapshot
+from contracts.errors import MalformedRecord
 from worker.adapters.redis.room import Room
 from worker.core.delivery import Grant, Taken
 from worker.core.state import ServiceState, memo_from_text

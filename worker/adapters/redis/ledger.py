@@ -4,14 +4,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+from contracts.codec import receipt_body
 from contracts.commands import SELF_HEAL
 from contracts.events import Cause, CauseKind
+from contracts.receipts import Receipt, ReceiptStatus
 from contracts.services import Snapshot
-
+from contracts.tables import Kind, kinds_of
 from worker.adapters.redis.inbox import read_grants, read_state
 from worker.adapters.redis.room import Room
+from worker.adapters.redis.telling import Told, tell
 from worker.core.delivery import BeginAnswer, Begun, Early, Ended, Fenced, Grant, SettleAnswer, Settled, Stale
 from worker.core.state import Memo, differences, memo_to_text
+
+_BOOLEANS = frozenset(name for name, kind in kinds_of(Receipt).items() if kind is Kind.BOOLEAN)
+_INTEGERS = frozenset(name for name, kind in kinds_of(Receipt).items() if kind is Kind.INTEGER)
 
 
 def cause_of(grant: Grant) -> str:
@@ -34,20 +41,31 @@ class RedisLedger:
         """See `begin.lua`. Raises RedisLost, RoomRefused."""
         room, limits = self._room, self._room.limits
         sent = room.clock.boot()
-        facts = {"worker": room.name, **evidence}
+        flat = differences(grant.state.snapshot, snapshot)
+        told = tell(grant.state.snapshot, snapshot, flat, cause_of(grant)) if flat else Told()
+        body = ""
+        if grant.receipt.status is ReceiptStatus.QUEUED:
+            body = _body(
+                grant.receipt, {"status": "running", "attempt": "1", "worker": room.name, **evidence}
+            )
         answer = await room.run(
             "begin",
             grant.service,
             grant.id,
             grant.token,
             int(limits.lease * 1000),
-            int(limits.window * 1000),
             grant.state.ver,
-            memo_to_text(memo),
-            cause_of(grant),
-            len(facts) * 2,
-            *_flat(facts),
-            *differences(grant.state.snapshot, snapshot),
+            memo_to_text(memo) if flat or memo != grant.state.memo else "",
+            body,
+            told.kind,
+            told.body,
+            told.rest,
+            len(evidence) * 2 + 2,
+            int(limits.window * 1000),
+            "worker",
+            room.name,
+            *_flat(evidence),
+            *flat,
         )
         match answer[0]:
             case "ok":
@@ -75,26 +93,35 @@ class RedisLedger:
         """See `settle.lua`. Raises RedisLost, RoomRefused."""
         room, limits = self._room, self._room.limits
         sent = room.clock.boot()
+        flat: list[str] = []
+        told = Told()
+        if change is not None:
+            flat = differences(grant.state.snapshot, change[0])
+            told = tell(grant.state.snapshot, change[0], flat, cause_of(grant)) if flat else told
+        begun = {"attempt": "1", "worker": room.name} if started else {}
+        outcome = {**begun, **outcome}
         answer = await room.run(
             "settle",
             grant.service,
             grant.id,
             grant.token,
             int(limits.window * 1000),
-            int(started),
+            _body(grant.receipt, {**begun, "status": "running"}) if started else "",
             int(overdue_only),
             grant.state.ver,
             memo_to_text(change[1]) if change is not None else "",
-            cause_of(grant),
+            told.kind,
+            told.body,
+            told.rest,
             int(want),
             room.name,
             room.instance,
             room.token(),
             int(limits.lease * 1000),
-            limits.max_attempts,
+            _body(grant.receipt, outcome),
             len(outcome) * 2,
             *_flat(outcome),
-            *(differences(grant.state.snapshot, change[0]) if change is not None else ()),
+            *flat,
         )
         match answer[0]:
             case "ok":
@@ -135,6 +162,21 @@ class RedisLedger:
     async def reconcile(self, grants: Sequence[Grant]) -> None:
         """See `reconcile.lua`. Raises RedisLost, RoomRefused."""
         await self._room.run("reconcile", self._room.instance, *(grant.token for grant in grants))
+
+
+def _body(receipt: Receipt, facts: Mapping[str, str]) -> str:
+    """Return the receipt with these facts, as the beginning of JSON; their text is the wire's."""
+    return receipt_body(
+        msgspec.structs.replace(receipt, **{name: _value(name, text) for name, text in facts.items()})
+    ).decode()
+
+
+def _value(name: str, text: str) -> object:
+    if text == "":
+        return None
+    if name in _BOOLEANS:
+        return text == "1"
+    return int(text) if name in _INTEGERS else text
 
 
 def _flat(facts: Mapping[str, str]) -> list[str]:

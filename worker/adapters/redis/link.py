@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import hiredis
-from contracts.scripts import Script
 from redis.asyncio import ConnectionPool
 from redis.exceptions import (
     BusyLoadingError,
@@ -19,6 +18,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from contracts.scripts import Script
 from worker.ports import RedisLost
 
 Arg = str | bytes | int | float

@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from contracts.keys import GROUP, Keys
-from contracts.scripts import Script, load
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from contracts.keys import GROUP, Keys
+from contracts.scripts import Script, load
 from worker.adapters.redis.link import Arg, Link
 from worker.limits import Limits
 from worker.ports import Clock, Log, RedisLost, RoomRefused

@@ -20,12 +20,12 @@ if other and other ~= instance and beat > NOW - alive then return {'taken', stri
 
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', NOW - alive, 'LIMIT', 0, 100)) do
   redis.call('ZREM', WORKERS, gone)
-  emit('worker.left', gone, worker_json(gone))
+  emit('worker.left', json_string(gone), worker_json(gone))
 end
 local fields = {'instance', instance}
 for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('HSET', worker_key(name), unpack(fields))
 redis.call('PEXPIRE', worker_key(name), alive * 2)
-if redis.call('ZADD', WORKERS, NOW, name) == 1 then emit('worker.joined', name, worker_json(name)) end
+if redis.call('ZADD', WORKERS, NOW, name) == 1 then emit('worker.joined', json_string(name), worker_json(name)) end
 local meta = redis.call('HMGET', META, 'engine_id', 'engine_status')
 return {'ok', tostring(NOW), EPOCH, string.format('%d', REVISION), meta[1] or '', meta[2] or ''}

@@ -14,6 +14,6 @@ if old[1] ~= ARGV[2] then
   redis.call('HSET', META, 'engine_status', ARGV[2])
   local engine = {id = old[2] or (ARGV[3] ~= '' and ARGV[3] or nil), status = ARGV[2],
     seen_at = ARGV[2] == 'available' and STAMP or old[3] or nil}
-  emit('engine.' .. ARGV[2], ARGV[2], '{"engine":' .. json_object(ENGINE_FIELDS, engine) .. '}')
+  emit('engine.' .. ARGV[2], json_string(ARGV[2]), '{"engine":' .. json_object(ENGINE_FIELDS, engine) .. '}')
 end
 return {'ok', string.format('%d', REVISION)}

@@ -12,5 +12,5 @@ info.name = name
 local here = redis.call('ZREM', WORKERS, name) == 1
 redis.call('DEL', worker_key(name))
 if redis.call('HGET', OBSERVER, 'instance') == ARGV[2] then redis.call('DEL', OBSERVER) end
-if here then emit('worker.left', name, '{"worker":' .. json_object(WORKER_FIELDS, info) .. '}') end -- else another's beat has said it
+if here then emit('worker.left', json_string(name), '{"worker":' .. json_object(WORKER_FIELDS, info) .. '}') end -- else another's beat has said it
 return 1

@@ -12,7 +12,7 @@ if observer[1] ~= ARGV[1] or tonumber(observer[2] or '0') <= NOW then return {'f
 if redis.call('EXISTS', lease_key(service)) == 1 then return {'held'} end
 local snapshot = read_hash(service_key(service))
 if not snapshot or (redis.call('HGET', state_key(service), 'ver') or '0') ~= ARGV[3] then return {'stale'} end
-snapshot.revision = string.format('%d', next_revision())
+snapshot.revision = next_revision()
 emit_service('removed', snapshot, {}, snapshot.status, ARGV[4])
 redis.call('DEL', service_key(service), state_key(service))
 redis.call('SREM', SERVICES, service)

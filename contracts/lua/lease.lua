@@ -1,0 +1,30 @@
+-- lease: who holds a lane's head. Needs keys, time.
+
+-- Says whether this token holds the lane's head at this time.
+local function holds_lease(service, id, token)
+  local lease = redis.call('HMGET', lease_key(service), 'id', 'token')
+  return token ~= '' and lease[1] == id and lease[2] == token and tonumber(redis.call('ZSCORE', LEASES, service) or '0') > NOW
+end
+
+local function make_ready(service)
+  redis.call('ZADD', READY, 'NX', redis.call('INCR', SEQ), service)
+end
+
+local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
+
+-- Frees the lane for whoever takes its next head.
+local function release_lane(service)
+  redis.call('DEL', lease_key(service))
+  redis.call('ZREM', LEASES, service)
+  if redis.call('EXISTS', lane_key(service)) == 1 then make_ready(service) end
+end
+
+-- Gives the head to a worker. Returns what the worker needs: {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}.
+local function lease_head(service, id, receipt, takeover, who)
+  who.given = (who.given or 0) + 1
+  local token = who.token .. ':' .. who.given
+  redis.call('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)
+  redis.call('ZADD', LEASES, NOW + who.lease, service)
+  local state = redis.call('HMGET', state_key(service), 'ver', 'memo')
+  return {service, id, token, takeover, receipt, redis.call('HGETALL', service_key(service)), state[1] or '0', state[2] or ''}
+end

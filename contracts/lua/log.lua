@@ -1,0 +1,39 @@
+-- log: the room's numbered events. Needs keys, time.
+-- include: stamp
+-- Invariant: within an epoch every event has the revision after the one before it, stands in `changes` under that id
+-- and went out on the channel, in this order, from the script that caused it.
+local EPOCH, REVISION
+local TOLD = false
+
+-- Reads the log's head; must be called before the first write. Returns an error reply when no event may be written.
+local function open_log()
+  local head = redis.call('HMGET', META, 'epoch', 'revision')
+  if not is_epoch(head[1]) or not is_revision(head[2]) then
+    return redis.error_reply('NOEPOCH the room has no epoch yet')
+  end
+  EPOCH, REVISION = head[1], tonumber(head[2])
+  return nil
+end
+
+-- The revision that the next event will have, as text.
+local function next_revision() return string.format('%d', REVISION + 1) end
+
+-- kind: after "pointsman."; subject and data: JSON. The first event of a script
+-- finds out whether `changes` takes it; where it does not, its error is returned and nothing was written.
+local function emit(kind, subject, data)
+  local text = next_revision()
+  local event = '{"specversion":"1.0","id":"' .. EPOCH .. '/' .. text .. '","source":"/rooms/' .. string.match(BASE, '{(.*)}')
+    .. '","type":"pointsman.' .. kind .. '","subject":' .. subject .. ',"time":"' .. STAMP .. '","epoch":"' .. EPOCH
+    .. '","revision":"' .. text .. '","datacontenttype":"application/json","data":' .. data .. '}'
+  local added = redis.pcall('XADD', CHANGES, 'MAXLEN', '~', '100000', text .. '-0', 'event', event)
+  if type(added) == 'table' and added.err then
+    if TOLD then error(added.err) end
+    if string.find(added.err, 'equal or smaller') or string.find(added.err, 'exhausted') then return redis.error_reply('NOEPOCH changes is ahead of meta') end
+    return redis.error_reply(string.match(added.err, 'OOM .*') or added.err)
+  end
+  TOLD = true
+  REVISION = REVISION + 1
+  redis.call('HSET', META, 'revision', text)
+  redis.call('PUBLISH', EVENTS, event)
+  return nil
+end
