@@ -157,7 +157,10 @@ class Publisher:
             call = self._publish(command, ttl, options.get("require_worker", False))
             receipt = self._published(await call.future, command)
             if not receipt.settled:
-                receipt = await self._settled(receipt.id, waiter, wait)
+                async with asyncio.timeout(wait):
+                    receipt = await waiter
+        except TimeoutError:
+            receipt = await self._last_look(cast("str", command.id), wait)
         finally:
             self._settlements.forget(cast("str", command.id), waiter)
         if check and (error := error_for(receipt)) is not None:
@@ -177,11 +180,12 @@ class Publisher:
         _know_form(command)
         waiter = self._settlements.expect(command)
         try:
-            await self._settlements.ready()
-            receipt = await self._settlements.look(command)
-            if receipt is not None and receipt.settled:
-                return receipt
-            return await self._settled(command, waiter, timeout)
+            async with asyncio.timeout(timeout):
+                await self._settlements.ready()
+                receipt = await self._settlements.look(command)
+                return receipt if receipt is not None and receipt.settled else await waiter
+        except TimeoutError:
+            return await self._last_look(command, timeout)
         finally:
             self._settlements.forget(command, waiter)
 
@@ -265,14 +269,8 @@ class Publisher:
         except PointsmanError as error:
             return error
 
-    async def _settled(
-        self, command_id: str, waiter: asyncio.Future[Receipt], seconds: float | None
-    ) -> Receipt:
-        try:
-            async with asyncio.timeout(seconds):
-                return await waiter
-        except TimeoutError:
-            pass
+    async def _last_look(self, command_id: str, seconds: float | None) -> Receipt:
+        """Return what a wait that ran out may have missed. Raises WaitTimeout."""
         try:
             async with asyncio.timeout(LAST_LOOK):
                 receipt = await self._settlements.look(command_id)

@@ -186,7 +186,7 @@ class Calls:
                 words = str(error) or "no answer in time"
                 batch = [call for call in batch if not call.future.done()]
                 for call in batch:
-                    if not call.repeatable:
+                    if call.tries and not call.repeatable:
                         call.fail(RedisUnavailable(words=words))
                 if pause is None or loop.time() - began >= 2 * self._timeout:
                     for call in (*batch, *self._queue):  # those that gathered would meet the same

@@ -41,9 +41,12 @@ class Settlements:
         self._waiting: dict[bytes, set[Waiter]] = {}
         self._confirmed: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def ready(self) -> None:
         """Return when events arrive here. Raises RedisUnavailable when a few tries did not bring them."""
+        if self._closed:
+            raise RedisUnavailable(words=CLOSED)
         if self._task is None or self._task.done():
             self._confirmed = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._listen(self._confirmed), name="pointsman publisher events")
@@ -78,6 +81,7 @@ class Settlements:
 
     async def aclose(self) -> None:
         """Stop listening; who still waits is told so."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -87,8 +91,8 @@ class Settlements:
                     waiter.set_exception(RedisUnavailable(words=CLOSED))
 
     async def _listen(self, confirmed: asyncio.Future[None]) -> None:
-        connection = self._connect()
-        failures = 0
+        loop = asyncio.get_running_loop()
+        connection, failures, began = self._connect(), 0, loop.time()
         try:
             while True:
                 try:
@@ -102,7 +106,8 @@ class Settlements:
                 except (*LOST, theirs.RedisError, PointsmanError) as error:
                     await connection.disconnect(nowait=True)
                     failures += 1
-                    if failures >= TRIES and not confirmed.done():
+                    enough = failures >= TRIES or loop.time() - began >= 2 * self._timeout
+                    if enough and not confirmed.done():
                         _refuse(confirmed, str(error) or "no answer in time")
                         return
                     await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))

@@ -108,11 +108,13 @@ class Channel:
                         self._hear(await self._read(connection))
                 except (*LOST, theirs.RedisError) as error:
                     await connection.disconnect(nowait=True)
-                    if failures == 0:
+                    if failures == 0 and confirmed:
                         lost_at = loop.time()
                     failures += 1
-                    impatient = self._patience is not None and loop.time() - lost_at >= self._patience
-                    if impatient or (not confirmed and failures >= TRIES):
+                    away = loop.time() - lost_at
+                    impatient = self._patience is not None and away >= self._patience
+                    enough = failures >= TRIES or away >= 2 * self._timeout
+                    if impatient or (enough and not confirmed):
                         self._failed = RedisUnavailable(words=str(error) or "no answer in time")
                         return
                     await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))

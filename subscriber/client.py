@@ -6,7 +6,7 @@ from typing import Self
 
 from contracts.codec import decode_dead, decode_meta, decode_receipt, decode_worker, event_from_json
 from contracts.commands import is_command_id, is_service_name, is_stream_id
-from contracts.errors import MalformedRecord, ServiceNotFound, UnknownCommand
+from contracts.errors import MalformedRecord, RedisUnavailable, ServiceNotFound, UnknownCommand
 from contracts.events import DeadLetter, Event, Meta, WorkerInfo
 from contracts.keys import DEFAULT_PREFIX, DEFAULT_ROOM, EVENT_FIELD, Keys
 from contracts.receipts import Receipt
@@ -145,6 +145,8 @@ class Subscriber:
         `names`: only these services and their commands. `types`: only events of these types. Each
         watch has a connection of its own.
         """
+        if self._reads.closed:
+            raise RedisUnavailable(words="this client was closed")
         channel = Channel(
             self._connect,
             self.keys.events,

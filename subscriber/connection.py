@@ -94,7 +94,7 @@ class Reads:
         self._connect = connect
         self._timeout = timeout
         self._idle: list[Connection] = []
-        self._closed = False
+        self.closed = False
 
     async def read(self, *commands: bytes) -> list[Any]:
         """Return the replies, in order. Raises the first error reply, and RedisUnavailable."""
@@ -102,6 +102,8 @@ class Reads:
 
     async def decoded(self, commands: Sequence[bytes], decode: Callable[[Any], T]) -> list[T]:
         """Return what `decode` makes of each reply; it is given error replies as exceptions."""
+        if self.closed:
+            raise RedisUnavailable(words="this client was closed")
         began = asyncio.get_running_loop().time()
         for pause in (*PAUSES, None):
             try:
@@ -117,7 +119,7 @@ class Reads:
 
     async def aclose(self) -> None:
         """Close the connections that nobody uses; those in use are closed after use."""
-        self._closed = True
+        self.closed = True
         while self._idle:
             await self._idle.pop().disconnect(nowait=True)
         await asyncio.sleep(0)  # lets the transports say goodbye
@@ -129,7 +131,7 @@ class Reads:
             result = await self._exchange(connection, commands, decode)
             whole = True
         finally:
-            if whole and not self._closed and len(self._idle) < IDLE:
+            if whole and not self.closed and len(self._idle) < IDLE:
                 self._idle.append(connection)
             else:
                 await connection.disconnect(nowait=True)

@@ -104,6 +104,8 @@ class Watch:
                 await self._step()
                 failures = 0
             except RedisUnavailable:
+                if self._closed:
+                    continue
                 self._channel.check()
                 if self._epoch is None and self._why is ResetReason.START:
                     raise

@@ -306,5 +306,7 @@ async def test_closing_ends_what_waits(redis_url: str, worker: HandWorker, redis
         await waiting
     with pytest.raises(RedisUnavailable, match="closed"):
         await publisher.restart("a")
+    with pytest.raises(RedisUnavailable, match="closed"):
+        await publisher.wait(receipt)
     left = {task.get_name() for task in asyncio.all_tasks()}
     assert not any(name.startswith("pointsman") for name in left)

@@ -179,6 +179,21 @@ async def test_a_frozen_redis_is_given_up_and_found_again(private_redis: RedisSe
     assert private_redis.admin.xlen(Keys().commands) == 2
 
 
+async def test_a_wait_on_a_frozen_redis_ends_in_its_own_time(private_redis: RedisServer):
+    async with Publisher(private_redis.url, timeout=0.3) as publisher, Publisher(private_redis.url) as fresh:
+        receipt = await publisher.restart("a")
+        waiting = asyncio.create_task(publisher.wait(receipt, 0.2))
+        channel = Keys().events
+        await eventually(lambda: private_redis.admin.pubsub_numsub(channel)[0][1] > 0, what="subscribed")
+        private_redis.freeze()
+        began = time.monotonic()
+        for wait in (waiting, fresh.wait(receipt, 0.2)):
+            with pytest.raises(RedisUnavailable):
+                await wait
+        assert time.monotonic() - began < 4
+        private_redis.thaw()
+
+
 async def test_a_wait_outlives_a_restart_of_redis(private_redis: RedisServer):
     async with async_client(private_redis) as client, Publisher(private_redis.url) as publisher:
         worker = HandWorker(client, Keys())

@@ -388,5 +388,9 @@ async def test_closing_ends_the_watches(subscriber: Subscriber, worker: HandWork
     await subscriber.aclose()
     assert left.task is not None
     await left.task
+    with pytest.raises(RedisUnavailable, match="closed"):
+        subscriber.watch()
+    with pytest.raises(RedisUnavailable, match="closed"):
+        await subscriber.list()
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert not any(name.startswith("pointsman") for name in names)

@@ -171,6 +171,18 @@ async def test_what_must_not_be_repeated_fails_at_the_first_break():
     await calls.aclose()
 
 
+async def test_what_was_never_sent_may_be_sent_whatever_it_is():
+    class Late(Stage):
+        async def connect(self) -> None:
+            self.connects += 1
+            if self.connects < 3:
+                raise theirs.ConnectionError("not yet")
+
+    calls = Calls(lambda: Late(echo), 5)
+    assert await calls.script(SCRIPT, "k", 1, repeatable=False).future == b"1"
+    await calls.aclose()
+
+
 async def test_replies_already_read_are_not_asked_for_again():
     def play(command: list[bytes]) -> Any:
         if command[-1] == b"2" and len(stage.writes) == 1:
