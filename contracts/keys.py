@@ -160,7 +160,7 @@ class Keys:
 
     @property
     def relook(self) -> str:
-        """Return the set of services that the observer is to look at again."""
+        """Return the stream of the services whose commands have settled, for the observer to look at."""
         return self.base + "relook"
 
     @property

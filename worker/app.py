@@ -13,6 +13,7 @@ from contracts.keys import Keys
 from contracts.times import format_ms
 from worker import crashpoints
 from worker.adapters.clock import SystemClock
+from worker.adapters.probe import NetworkAsker
 from worker.adapters.redis.board import RedisBoard
 from worker.adapters.redis.inbox import RedisInbox
 from worker.adapters.redis.ledger import RedisLedger
@@ -25,8 +26,11 @@ from worker.healer import Healer
 from worker.keeper import Keeper, PatientLedger
 from worker.limits import Limits
 from worker.lookout import Lookout
+from worker.memory import Memory
 from worker.observer import Observer
 from worker.ports import Engine, EngineError, Inbox, Ledger, Log, RedisLost, RoomRefused
+from worker.prober import Prober
+from worker.recorder import Recorder
 from worker.settings import WorkerSettings
 from worker.version import VERSION
 from worker.warden import NameTaken, Warden
@@ -101,18 +105,31 @@ class Worker:
         self.keeper = Keeper(
             ledger=ledger, held=lambda: self.consumer.held, clock=self.clock, limits=self.limits, log=self.log
         )
-        self.board = RedisBoard(self.room)
+        self.board = RedisBoard(self.room, self.settings.redis_url)
+        self.asker = NetworkAsker(self.limits.probe_deadline)
+        self.prober = Prober(asker=self.asker, clock=self.clock, limits=self.limits)
+        memory = Memory()
+        recorder = Recorder(
+            board=self.board,
+            memory=memory,
+            clock=self.clock,
+            log=self.log,
+            on_exhausted=self.settings.on_exhausted,
+            self_heal=self.settings.self_heal,
+            verdict=self.prober.verdict,
+        )
         self.observer = Observer(
             board=self.board,
             engine=self.engine,
             lookout=lookout,
             gauge=self.gauge,
+            recorder=recorder,
+            prober=self.prober,
+            memory=memory,
             clock=self.clock,
             limits=self.limits,
             log=self.log,
             room=self.settings.room,
-            on_exhausted=self.settings.on_exhausted,
-            self_heal=self.settings.self_heal,
         )
         self.healer = Healer(
             board=self.board,
@@ -136,7 +153,7 @@ class Worker:
         """Tell the roles; what this worker remembers is put down for whoever observes the new epoch."""
         lost = self.room.known_before
         self.log.info("epoch", "The room is in this epoch", epoch=epoch, why=why)
-        self.observer.epoch_began(lost=lost)
+        self.observer.epoch_began(epoch, lost=lost)
         self.warden_lost_due()
         if lost and self.observer.states:
             task = asyncio.create_task(self._remember(), name="remember")
@@ -172,6 +189,8 @@ class Worker:
             await asyncio.gather(link, *self._epoch_tasks, return_exceptions=True)
             await self.link.close()
             await self.inbox.close()
+            await self.board.close()
+            await self.asker.close()
 
     async def _serve(self, link: asyncio.Task[None], ready: Callable[[], None]) -> None:
         await self.link.wait_up()
@@ -202,13 +221,14 @@ class Worker:
             "observer-lease": warden.observe_lease(),
             "engine-status": warden.tell_engine(),
             "heartbeat": warden.heartbeat(),
-            "relook": warden.look_again(),
+            "relook": self.observer.follow(),
             "sweep": warden.sweep(),
             "leases": self.keeper.run(),
             "gauge": self.gauge.run(),
             "signals": self.observer.listen(),
             "observer": self.observer.run(),
-            "healer": self.healer.run(self.observer.written),
+            "probes": self.prober.run(),
+            "healer": self.healer.run(),
         }
         tasks = [asyncio.create_task(duty, name=name) for name, duty in duties.items()]
         consumer = asyncio.create_task(self.consumer.run(), name="consumer")

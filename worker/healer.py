@@ -1,20 +1,22 @@
-"""Turns due plans into ordinary commands on the same stream, a few at a time and in the order services need each other."""
+"""Turns due plans into ordinary commands on the same stream, a few at a time and in the order of needs."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 
 from contracts.commands import SELF_HEAL, Action
 from contracts.services import ServiceStatus
-
-from worker.core.heal import due_ms
-from worker.core.order import blocked_by, find_rings, heal_order
+from worker.core.order import find_rings, heal_order
 from worker.core.state import ServiceState
 from worker.limits import Limits
 from worker.observer import Observer
-from worker.ports import Board, Clock, Log
+from worker.ports import Board, Clock, Log, RedisLost, RoomRefused
 
 #: A heal that could not begin within this many seconds is of no use any more (its need is judged anew).
 HEAL_TTL = 60.0
+#: The receipts of heals under way are read so often, seconds: for ends that the observer does not hear of.
+CHECK_EVERY = 1.0
+_REASON_LIMIT = 256
 
 
 class Healer:
@@ -25,56 +27,72 @@ class Healer:
     ) -> None:
         self._board = board
         self._observer = observer
+        self._memory = observer.memory
         self._clock = clock
         self._limits = limits
         self._log = log
         self._at_once = at_once
+        #: service -> the plan whose command is under way.
         self._out: dict[str, str] = {}
+        self._term = 0
+        self._checked = -math.inf
+        self._needs: Mapping[str, tuple[str, ...]] = {}
         self._reported: frozenset[str] = frozenset()
+
+    async def run(self) -> None:
+        """Step for ever: when a plan is due, and whenever a service was written."""
+        kick = self._observer.written
+        while True:
+            kick.clear()
+            try:
+                pause = await self.step()
+            except (RedisLost, RoomRefused) as error:
+                self._log.warning("heal_failed", "Redis did not take a heal; trying again", error=str(error))
+                pause = 0.5
+            try:
+                async with asyncio.timeout(max(0.001, pause)):
+                    await kick.wait()
+            except TimeoutError:
+                pass
 
     async def step(self) -> float:
         """Publish what is due; return the seconds until the next plan is due (bounded by the idle time)."""
-        if not self._observer.mine or not self._observer.engine_up:
+        if not self._observer.able:
             return self._limits.idle
-        states = self._observer.states
-        await self._settle_out(states)
+        await self._settle_out()
+        self._report_rings()
         now_ms = self._clock.redis_ms()
-        due = [name for name, state in states.items() if self._is_due(name, state, now_ms)]
-        needs = {name: state.memo.needs for name, state in states.items() if state.memo.needs}
-        for cycle in self._new_cycles(needs):
-            self._log.warning(
-                "dependency_cycle",
-                "Services depend on each other in a ring; the ring is not followed",
-                ring=cycle,
-            )
-        for name in heal_order(due, {name: state.snapshot for name, state in states.items()}, needs):
+        memory = self._memory
+        due = [name for name, at in memory.plans.items() if at <= now_ms and name not in self._out]
+        snapshots = {name: memory.states[name].snapshot for name in due}
+        for name in heal_order(due, snapshots, memory.needs):
             if len(self._out) >= self._at_once:
                 break
-            waits_for = blocked_by(name, needs, lambda need: _is_well(states.get(need)))
-            if waits_for is None:
-                await self._publish(name, states[name])
-        return self._pause(states)
+            if name in memory.plans and memory.blocked(name) is None:
+                await self._publish(name, memory.states[name])
+        return self._pause()
 
-    def _is_due(self, name: str, state: ServiceState, now_ms: int) -> bool:
-        at = due_ms(state.snapshot) if state.snapshot is not None else None
-        return (
-            at is not None
-            and at <= now_ms
-            and state.memo.plan is not None
-            and self._out.get(name) != state.memo.plan
-        )
-
-    async def _settle_out(self, states: Mapping[str, ServiceState]) -> None:
-        """Free the places of heals that have settled, or whose plan is gone."""
+    async def _settle_out(self) -> None:
+        """Free the places of heals that have ended or are planned no more; find an earlier observer's."""
+        states = self._memory.states
+        if self._term != self._observer.term:
+            self._term, self._checked = self._observer.term, -math.inf
+            self._out = {
+                name: plan for name in self._memory.plans if (plan := states[name].memo.plan) is not None
+            }
         for name, plan in list(self._out.items()):
-            state = states.get(name)
-            if state is None or state.memo.plan != plan:
+            if name not in states or states[name].memo.plan != plan:
                 del self._out[name]
-                continue
+        now = self._clock.boot()
+        if not self._out or now - self._checked < CHECK_EVERY:
+            return
+        self._checked = now
+        for name, plan in list(self._out.items()):
             receipt = await self._board.receipt(plan)
             if receipt is None or receipt.settled:
-                del self._out[name]
-                self._observer.look_soon([name])
+                self._out.pop(name, None)
+                if receipt is not None:
+                    self._observer.look_soon([name])
 
     async def _publish(self, name: str, state: ServiceState) -> None:
         snapshot, memo = state.snapshot, state.memo
@@ -86,7 +104,7 @@ class Healer:
             "action": action.value,
             "service": name,
             "issuer": SELF_HEAL,
-            "reason": (snapshot.message or snapshot.reason or snapshot.status.value)[:256],
+            "reason": _reason(state),
         }
         if snapshot.container_id is not None:
             fields["expect_container_id"] = snapshot.container_id
@@ -94,11 +112,14 @@ class Healer:
             fields["expect_started_at"] = snapshot.started_at
         answer = await self._board.heal(name, snapshot.restart_scheduled_at, HEAL_TTL, fields)
         match answer:
-            case "ok" | "duplicate":
+            case "ok":
                 self._out[name] = memo.plan
                 self._log.info(
                     "heal_published", "A heal is due", service=name, command=memo.plan, heal=action.value
                 )
+            case "duplicate":
+                self._out[name] = memo.plan
+                self._checked = -math.inf
             case "conflict" | "moot":
                 self._observer.look_soon([name])
             case "early":
@@ -106,36 +127,34 @@ class Healer:
             case word:
                 self._log.warning("heal_refused", "The heal could not be published", service=name, why=word)
 
-    def _new_cycles(self, needs: Mapping[str, tuple[str, ...]]) -> Iterable[str]:
+    def _report_rings(self) -> None:
+        if self._needs == self._memory.needs:
+            return
+        self._needs = dict(self._memory.needs)
+        for ring in self._new_rings(self._needs):
+            text = "Services depend on each other in a ring; the ring is not followed"
+            self._log.warning("dependency_cycle", text, ring=ring)
+
+    def _new_rings(self, needs: Mapping[str, tuple[str, ...]]) -> Iterable[str]:
         rings = frozenset(" -> ".join(ring) for ring in find_rings(needs))
         fresh, self._reported = rings - self._reported, rings
         return sorted(fresh)
 
-    def _pause(self, states: Mapping[str, ServiceState]) -> float:
+    def _pause(self) -> float:
+        """Return how long nothing is due. What waits for a place or another service is woken by a write."""
         now_ms = self._clock.redis_ms()
-        waiting = [
-            at for state in states.values() if state.snapshot and (at := due_ms(state.snapshot)) is not None
-        ]
+        waiting = [at for name, at in self._memory.plans.items() if name not in self._out]
         later = [at for at in waiting if at > now_ms]
-        pause = (min(later) - now_ms) / 1000 + 0.001 if later else self._limits.idle
-        if len(later) < len(waiting):
-            pause = min(pause, 0.25)
-        return min(pause, self._limits.idle)
-
-    async def run(self, kick: asyncio.Event) -> None:
-        """Step for ever; `kick` is set when a plan was made."""
-        while True:
-            pause = await self.step()
-            try:
-                async with asyncio.timeout(max(0.001, pause)):
-                    await kick.wait()
-            except TimeoutError:
-                pass
-            kick.clear()
+        pause = self._limits.idle
+        if later:
+            pause = min(pause, (min(later) - now_ms) / 1000 + 0.001)
+        if self._out or len(later) < len(waiting):
+            pause = min(pause, CHECK_EVERY)
+        return pause
 
 
-def _is_well(state: ServiceState | None) -> bool:
-    """Say whether a needed service stands in nobody's way: running, or none that this room knows or watches."""
-    if state is None or state.snapshot is None:
-        return True
-    return state.snapshot.status in {ServiceStatus.RUNNING, ServiceStatus.DISABLED}
+def _reason(state: ServiceState) -> str:
+    """Return why it is healed: what was observed, without what healing itself adds to it."""
+    seen = state.memo.seen
+    text = (seen[2] or seen[1] or seen[0].value) if seen is not None else ""
+    return " ".join(text.split())[:_REASON_LIMIT]

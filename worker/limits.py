@@ -39,6 +39,13 @@ class Limits:
     shutdown: float = 30.0
     #: Period of the whole list when no hint came.
     resync: float = 30.0
+    #: A label's probe: so often when all is well, so often while it has not passed or fails; the deadline
+    #: of one question; so many failures in a row, once it has passed, make it fail; so many asked at once.
+    probe_every: float = 5.0
+    probe_again: float = 0.5
+    probe_deadline: float = 2.0
+    probe_failures: int = 3
+    probes_at_once: int = 32
     #: An engine asked but silent for this long is unavailable (contract 7.6); a ping this often when idle.
     engine_silence: float = 10.0
     engine_ping: float = 5.0

@@ -1,15 +1,13 @@
 """Looks at services by name: list and inspect, resolved anew each time."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 
 from worker.core.container import Container, Listed
-from worker.core.discovery import Ambiguous, Found, Grouping, group
+from worker.core.discovery import Absent, Ambiguous, Found, resolve
 from worker.core.labels import ServiceLabels
 from worker.core.look import Clash, Look, Missing, Present
 from worker.ports import Engine
-
-#: Containers whose parsed labels are kept; past it all are read anew.
-PARSED_KEPT = 10_000
 
 
 class Lookout:
@@ -22,22 +20,32 @@ class Lookout:
         self._engine = engine
         self._room = room
         self._own_id = own_id
-        self._listed: Sequence[Listed] = ()
-        self._grouping = Grouping({})
-        self._parsed: dict[str, tuple[Mapping[str, str], ServiceLabels]] = {}
 
-    async def look(self, service: str) -> Look:
-        """Find the service's container by a list taken now, and inspect it."""
-        for _ in range(2):  # a container removed between list and inspect: the next list tells
-            match self.grouped(await self._engine.list()).services.get(service):
+    async def look(self, service: str, near: str | None = None) -> Look:
+        """Find the service's container by a list taken now, and inspect it.
+
+        `near` is the id, or its beginning, of the container that it probably is: that one is inspected
+        while the list is on its way.
+        """
+        guessed: Container | None = None
+        if near is not None:
+            listed, guessed = await asyncio.gather(self._engine.list(), self._engine.inspect(near))
+        else:
+            listed = await self._engine.list()
+        for last in (False, True):  # a container removed between list and inspect: the next list tells
+            match resolve(listed, self._room, service):
                 case Found(id=container_id):
+                    if guessed is not None and guessed.id == container_id:
+                        return self._present(guessed)
                     present = await self.inspect(container_id)
                     if present is not None:
                         return present
                 case Ambiguous(ids=ids):
                     return Clash(ids)
-                case None:
-                    return Missing()
+                case Absent():
+                    return Missing(moved=still_runs(listed, near))
+            if not last:
+                listed = await self._engine.list()
         return Missing()
 
     async def look_again(self, service: str, container_id: str) -> Look:
@@ -47,30 +55,17 @@ class Lookout:
     async def inspect(self, container_id: str) -> Present | None:
         """Inspect one container; None when it is gone."""
         container = await self._engine.inspect(container_id)
-        if container is None:
-            return None
-        return Present(container, self._labels(container), own=self._is_own(container.id))
-
-    def grouped(self, listed: Sequence[Listed]) -> Grouping:
-        """Sort a list into services; callers who were given the same list share the work."""
-        if listed is not self._listed:
-            self._listed, self._grouping = listed, group(listed, self._room)
-        return self._grouping
-
-    def _labels(self, container: Container) -> ServiceLabels:
-        """Read the labels, once for a container whose labels are as they were."""
-        known = self._parsed.get(container.id)
-        if known is not None and known[0] == container.labels:
-            return known[1]
-        if len(self._parsed) >= PARSED_KEPT:
-            self._parsed.clear()
-        labels = ServiceLabels.parse(container.labels)
-        self._parsed[container.id] = (container.labels, labels)
-        return labels
+        return None if container is None else self._present(container)
 
     async def listed(self) -> Sequence[Listed]:
         """Return the list itself."""
         return await self._engine.list()
 
-    def _is_own(self, container_id: str) -> bool:
-        return self._own_id is not None and container_id.startswith(self._own_id)
+    def _present(self, container: Container) -> Present:
+        own = self._own_id is not None and container.id.startswith(self._own_id)
+        return Present(container, ServiceLabels.parse(container.labels), own=own)
+
+
+def still_runs(listed: Sequence[Listed], container_id: str | None) -> bool:
+    """Say whether the container of this id, or of one that begins so, runs by a list just taken."""
+    return container_id is not None and any(one.id.startswith(container_id) and one.running for one in listed)

@@ -1,39 +1,36 @@
-"""Watches the engine and writes what it sees; one worker of a room at a time does, by a lease.
+"""Watches the engine and has written what it sees; one worker of a room at a time does, by a lease.
 
-Engine events are hints that make it look; list and inspect are the truth.
+Engine events are hints that make it look; list and inspect are the truth. Every service is looked at in a
+task of its own, so that one whose inspect hangs delays no other.
 """
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 
-from contracts.receipts import Receipt
-from contracts.services import Desired, Snapshot
-from contracts.times import format_ms
-
+from contracts.services import Desired
 from worker.core.container import EngineConnected, EngineHint
-from worker.core.delivery import Fenced, Held, Outdated, Stale, Written
 from worker.core.discovery import Ambiguous, Found, group, is_managed, room_of, service_name
-from worker.core.labels import ServiceLabels
-from worker.core.look import Clash, Look, Missing, Present
-from worker.core.observe import Observation, observe
-from worker.core.policy import policy_for
-from worker.core.state import Memo, ServiceState
+from worker.core.look import Clash, Ended, Look, Missing, Present
+from worker.core.state import ServiceState
 from worker.gauge import EngineGauge
 from worker.limits import Limits
-from worker.lookout import Lookout
+from worker.lookout import Lookout, still_runs
+from worker.memory import Memory
 from worker.ports import Board, Clock, Engine, EngineError, EngineFailed, Log, RedisLost, RoomRefused
+from worker.prober import Prober
+from worker.recorder import Outcome, Recorder
 
-#: Containers inspected at once by a survey.
-INSPECTS = 8
-#: A held lane is looked at again after this long, seconds, doubled up to the second value.
-HELD_FIRST, HELD_MOST = 0.05, 1.0
+#: Services looked at at once; so many of them by a survey, which leaves room for what events name.
+AT_ONCE, SURVEYED_AT_ONCE = 12, 8
+#: A service whose lane is held is looked at again after this long, seconds, should its settlement go unheard.
+HELD = 1.0
 #: A service gone for so long, enabled and desired running, is removed (contract 5).
 REMOVE_AFTER_MS = 7 * 86_400_000
 
 
 class Observer:
-    """The room's observer, or its stand-in. `states` is what this worker remembers of every service."""
+    """The room's observer, or its stand-in. `written` is set whenever a service was written."""
 
     def __init__(
         self,
@@ -42,43 +39,83 @@ class Observer:
         engine: Engine,
         lookout: Lookout,
         gauge: EngineGauge,
+        recorder: Recorder,
+        prober: Prober,
+        memory: Memory,
         clock: Clock,
         limits: Limits,
         log: Log,
         room: str,
-        on_exhausted: str = "retry",
-        self_heal: bool = True,
-        rng: random.Random | None = None,
     ) -> None:
         self._board = board
         self._engine = engine
         self._lookout = lookout
         self._gauge = gauge
+        self._recorder = recorder
+        self._prober = prober
         self._clock = clock
         self._limits = limits
         self._log = log
         self._room = room
-        self._on_exhausted = on_exhausted
-        self._self_heal = self_heal
-        self._rng = rng or random.Random()  # noqa: S311 -- spreads retries, guards nothing
-        self.states: dict[str, ServiceState] = {}
+        self.memory = memory
         self.mine = False
-        self._survey_due = True
-        self._republish = False
-        self._lost_state = False
-        self._dirty: dict[str, float] = {}
-        self._held: dict[str, float] = {}
-        self._look_at: dict[str, int] = {}
-        self._kick = asyncio.Event()
-        self._reported: frozenset[str] = frozenset()
-        #: Set whenever a service was written: a plan may have been made.
+        #: Grows with each lease, so that what was begun under an earlier one is known.
+        self.term = 0
         self.written = asyncio.Event()
-        gauge.on_up.append(self.survey_soon)
+        #: The epoch in which every snapshot has been published by this observer.
+        self.restored = ""
+        self.on_restored: Callable[[], None] = lambda: None
+        self._epoch = ""
+        self._forgetful = False
+        self._restoring: set[str] | None = None
+        self._restore_due = False
+        self._loaded = False
+        self._survey_due = True
+        self._surveying = False
+        self._surveyed = clock.boot()
+        self._due: dict[str, float] = {}
+        self._queue: deque[tuple[str, int, Found | Look]] = deque()
+        self._busy: set[str] = set()
+        self._held: set[str] = set()
+        self._near: dict[str, str] = {}
+        self._oom: set[str] = set()
+        self._kick = asyncio.Event()
+        self._mine_now = asyncio.Event()
+        self._reported: frozenset[str] = frozenset()
+        gauge.on_return.append(self.survey_soon)
+        prober.on_verdict = lambda name: self.look_soon([name])
 
     @property
-    def engine_up(self) -> bool:
-        """Say whether the engine answers here; while it does not, nothing is known and nothing is healed."""
-        return self._gauge.up
+    def states(self) -> dict[str, ServiceState]:
+        """Return what this worker remembers of every service."""
+        return self.memory.states
+
+    @property
+    def able(self) -> bool:
+        """Say whether this worker can heal: it observes, it knows the room, and the engine answers."""
+        return self.mine and self._loaded and self._gauge.up
+
+    # What others tell it
+
+    def take_over(self, *, restore: bool) -> None:
+        """Begin to observe; `restore`: nobody has published every snapshot in this epoch."""
+        self.mine = True
+        self.term += 1
+        self._loaded = False
+        self._restore_due = restore
+        self._mine_now.set()
+        self.survey_soon()
+
+    def step_down(self) -> None:
+        """Observe no more."""
+        self.mine = self._loaded = False
+        self._mine_now.clear()
+        self._prober.clear()
+        self._due.clear()
+        self._queue.clear()
+        self._held.clear()
+        self._near.clear()
+        self._restoring, self._restore_due = None, False
 
     def survey_soon(self) -> None:
         """Ask for a look at everything."""
@@ -89,14 +126,20 @@ class Observer:
         """Ask for a look at some services, `after` seconds from now."""
         at = self._clock.boot() + after
         for name in names:
-            self._dirty[name] = min(at, self._dirty.get(name, at))
+            self._due[name] = min(at, self._due.get(name, at))
         self._kick.set()
 
-    def epoch_began(self, *, lost: bool) -> None:
-        """A new epoch: every snapshot is to be published anew; `lost` says that this process knew an older one."""
-        self._republish = True
-        self._lost_state = self._lost_state or lost
-        self.survey_soon()
+    def epoch_began(self, epoch: str, *, lost: bool) -> None:
+        """Take note of a new epoch: the observer publishes every snapshot anew, from memory where it is lost.
+
+        `lost`: this process knew an older one. Then a service that it does not remember may have been
+        there, unless it was the observer, who remembers all.
+        """
+        self._epoch = epoch
+        self._forgetful = lost and not (self.mine and self._loaded)
+        if self.mine:
+            self._restore_due = True
+            self.survey_soon()
 
     # Roles, each supervised by the app
 
@@ -109,46 +152,42 @@ class Observer:
                 case EngineHint():
                     self._hint(signal)
 
-    def _hint(self, hint: EngineHint) -> None:
-        if hint.action in {"rename", "destroy"}:
-            self.survey_soon()
-        if is_managed(hint.labels) and room_of(hint.labels) == self._room:
-            self.look_soon([service_name(hint.labels, hint.name)])
+    async def follow(self) -> None:
+        """Look at what commands have left, for ever."""
+        while True:
+            await self._mine_now.wait()
+            try:
+                names = await self._board.settled(self._limits.idle)
+            except (RedisLost, RoomRefused):
+                self.survey_soon()
+                await self._clock.sleep(0.2)
+                continue
+            self._held.difference_update(names)
+            if names and self.mine:
+                self.look_soon(names)
 
     async def run(self) -> None:
         """Look whenever there is a reason to, for ever; stand by while another worker observes."""
-        surveyed = self._clock.boot()
-        while True:
-            await self._wait(surveyed)
-            if self._survey_due or self._clock.boot() - surveyed >= self._limits.resync:
-                self._survey_due = False
-                surveyed = self._clock.boot()
-                await self._guarded(self._survey)
-            elif self.mine:
-                await self._guarded(self._look_at_due)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                now = self._clock.boot()
+                late = now - self._surveyed >= self._limits.resync
+                if (self._survey_due or late) and not self._surveying and (self._gauge.up or not self.mine):
+                    self._survey_due, self._surveying, self._surveyed = False, True, now
+                    tasks.create_task(self._survey_guarded(), name="survey")
+                if self.mine and self._gauge.up:
+                    self._dispatch(tasks, now)
+                await self._pause(now)
 
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-        except (RedisLost, RoomRefused) as error:
-            self._log.warning("observe_failed", "Redis gave no answer; looking again", error=str(error))
-            await self._clock.sleep(0.2)
-            self.survey_soon()
-        except EngineFailed as error:
-            self._log.warning("look_failed", "The engine refused a look", error=error.message)
-            await self._clock.sleep(self._limits.look_every)
-            self.survey_soon()
-        except EngineError:
-            self._gauge.lost()  # unknown: nothing is written; the engine's return asks for a survey
-
-    async def _wait(self, surveyed: float) -> None:
-        now = self._clock.boot()
-        times = [surveyed + self._limits.resync]
-        if self.mine:  # a stand-in looks at nothing by itself, whatever it was told of
-            times += self._dirty.values()
-            if self._look_at:
-                times.append(now + (min(self._look_at.values()) - self._clock.redis_ms()) / 1000)
-        pause = 0.0 if self._survey_due else min(times) - now
+    async def _pause(self, now: float) -> None:
+        times = [self._surveyed + self._limits.resync]
+        if self.mine and self._gauge.up and len(self._busy) < AT_ONCE:
+            times += [at for name, at in self._due.items() if name not in self._busy]
+        pause = min(times) - now
+        if not self._gauge.up and self.mine:
+            pause = self._limits.idle  # the engine's return asks for a survey
+        if pause <= 0 and self._surveying:
+            pause = self._limits.idle
         if pause > 0:
             try:
                 async with asyncio.timeout(pause):
@@ -156,66 +195,205 @@ class Observer:
             except TimeoutError:
                 pass
         self._kick.clear()
-        if self._survey_due and not self._gauge.up:
-            await self._clock.sleep(0.05)
+
+    def _hint(self, hint: EngineHint) -> None:
+        short = hint.container_id[:12]
+        if hint.action == "oom":
+            self._oom.add(short)
+        elif hint.action == "die":
+            self._recorder.note_end(short, Ended(hint.time_ns, hint.exit_code, short in self._oom))
+            self._oom.discard(short)
+        if not self.mine:
+            return
+        names = self.memory.names_on(short)
+        if is_managed(hint.labels) and room_of(hint.labels) == self._room:
+            name = service_name(hint.labels, hint.name)
+            names.add(name)
+            self._near[name] = hint.container_id
+        self.look_soon(names - self._held)
+        if hint.action == "rename":
+            self.survey_soon()  # several containers may have had the old name, and one has it now
 
     # Looking
 
-    async def _survey(self) -> None:
-        """List, and look at every service that is or was; a stand-in only refreshes what it remembers."""
-        if not self.mine:
-            names = await self._board.names()
-            for name, state in zip(names, await self._board.states(names), strict=True):
-                if state.snapshot is not None:
-                    self.states[name] = state
-            return
-        if not self._gauge.up:
-            self._survey_due = True
-            return
-        republish, self._republish = self._republish, False
+    def _dispatch(self, tasks: asyncio.TaskGroup, now: float) -> None:
+        """Begin looks, no more at once than may be: first those that something has named."""
+        for name in [name for name, at in self._due.items() if at <= now and name not in self._busy]:
+            if len(self._busy) >= AT_ONCE:
+                return
+            del self._due[name]
+            self._begin(tasks, name, None)
+        while self._queue and len(self._busy) < SURVEYED_AT_ONCE:
+            name, ticket, found = self._queue.popleft()
+            if name in self._busy:
+                self.look_soon([name])
+            else:
+                self._begin(tasks, name, (ticket, found))
+
+    def _begin(self, tasks: asyncio.TaskGroup, name: str, given: tuple[int, Found | Look] | None) -> None:
+        self._busy.add(name)
+        tasks.create_task(self._look_guarded(name, given), name=f"look-{name}")
+
+    async def _look_guarded(self, name: str, given: tuple[int, Found | Look] | None) -> None:
         try:
-            await self._survey_as_observer(republish=republish)
-        except BaseException:
-            self._republish = self._republish or republish
-            raise
+            await self._look(name, given)
+        except RedisLost as error:
+            self._log.warning("observe_failed", "Redis gave no answer", service=name, error=str(error))
+            self.look_soon([name], after=0.2)
+        except RoomRefused as error:
+            self._log.warning("observe_refused", "Redis refused a look", service=name, error=str(error))
+            self.look_soon([name], after=self._limits.look_every)
+        except EngineFailed as error:
+            self._log.warning("look_failed", "The engine refused a look", service=name, error=error.message)
+            self.look_soon([name], after=self._limits.look_every)
+        except EngineError as error:
+            # Unknown: nothing is written. The engine's return asks for a survey.
+            if await self._gauge.check():
+                self._log.warning("look_unanswered", "No answer to a look", service=name, error=str(error))
+                self.look_soon([name], after=self._limits.look_every)
+            else:
+                self._survey_due = True
+        finally:
+            self._busy.discard(name)
+            self._kick.set()
 
-    async def _survey_as_observer(self, *, republish: bool) -> None:
+    async def _look(self, name: str, given: tuple[int, Found | Look] | None) -> None:
+        look: Look
+        if given is None:
+            ticket = await self._board.ticket()
+            known = self.memory.container_of(name)
+            look = await self._lookout.look(name, self._near.pop(name, None) or known)
+        else:
+            ticket, found = given
+            if isinstance(found, Found):
+                look = await self._lookout.inspect(found.id) or await self._lookout.look(name)
+            else:
+                look = found
+        if not self.mine:
+            return
+        well = self.memory.is_well(name)
+        restoring = self._restoring is not None and name in self._restoring
+        outcome = await self._recorder.record(
+            name, ticket, look, republish=restoring, forgetful=restoring and self._forgetful
+        )
+        match outcome:
+            case Outcome.WRITTEN:
+                self._after(name, look)
+                if self.memory.is_well(name) != well:
+                    self.look_soon(self.memory.waiting_for(name))
+            case Outcome.NOTHING:
+                self._prober.forget(name)
+            case Outcome.HELD:
+                self._held.add(name)
+                if name not in self._due:
+                    self.look_soon([name], after=HELD)
+                return
+            case Outcome.AGAIN:
+                self.look_soon([name])
+                return
+            case Outcome.FENCED:
+                self._log.info("fenced", "Another worker observes the room now")
+                self.step_down()
+                return
+        self._restored(name)
+
+    def _after(self, name: str, look: Look) -> None:
+        self._held.discard(name)
+        self.written.set()
+        at_ms = self._recorder.look_again.get(name)
+        if at_ms is not None:
+            self.look_soon([name], after=max(0.0, (at_ms - self._clock.redis_ms()) / 1000))
+        if isinstance(look, Present) and _answers_probes(look):
+            self._prober.watch(name, look)
+        else:
+            self._prober.forget(name)
+
+    def _restored(self, name: str) -> None:
+        if self._restoring is None:
+            return
+        self._restoring.discard(name)
+        if not self._restoring:
+            self._restoring = None
+            if not self._restore_due:
+                self.restored = self._epoch
+                self.on_restored()
+
+    # Surveys
+
+    async def _survey_guarded(self) -> None:
+        try:
+            if self.mine:
+                await self._survey()
+            else:
+                await self._refresh()
+        except (RedisLost, RoomRefused) as error:
+            self._log.warning("survey_failed", "Redis gave no answer; looking again", error=str(error))
+            await self._clock.sleep(0.2)
+            self._survey_due = True
+        except EngineFailed as error:
+            self._log.warning("survey_failed", "The engine refused to list", error=error.message)
+            await self._clock.sleep(self._limits.look_every)
+            self._survey_due = True
+        except EngineError:
+            self._survey_due = True
+            if await self._gauge.check():
+                await self._clock.sleep(self._limits.look_every)
+        finally:
+            self._surveying = False
+            self._kick.set()
+
+    async def _refresh(self) -> None:
+        """Remember what another observer writes, for the day that it and Redis forget."""
+        names = await self._board.names()
+        states = dict(zip(names, await self._board.states(names), strict=True))
+        if not self.mine:
+            self.memory.replace(states)
+
+    async def _survey(self) -> None:
+        """List, and have every service looked at that is or was."""
+        term, restore = self.term, self._restore_due
         known = set(await self._board.names())
-        written = dict(zip(known, await self._board.states(list(known)), strict=True))
-        if republish:
-            await self._restore(written)
+        if restore:
+            await self._recall(known)
+        elif not self._loaded:
+            names = sorted(known)
+            self.memory.replace(dict(zip(names, await self._board.states(names), strict=True)))
         ticket = await self._board.ticket()
-        found = group(await self._lookout.listed(), self._room)
+        listed = await self._lookout.listed()
+        if not self.mine or term != self.term:
+            return
+        self._loaded = True
+        found = group(listed, self._room)
         self._report({f"{one.container_name}: {one.why}" for one in found.ignored})
-        names = sorted(known | set(self.states) | set(found.services))
-        gate = asyncio.Semaphore(INSPECTS)
+        names = sorted(known | set(self.memory.states) | set(found.services))
+        if restore:
+            self._restore_due = False
+            self._restoring = set(names)
+        self._queue.clear()
+        for name in names:
+            match found.services.get(name):
+                case None:
+                    moved = still_runs(listed, self.memory.container_of(name))
+                    self._queue.append((name, ticket, Missing(moved=moved)))
+                case Ambiguous(ids=ids):
+                    self._queue.append((name, ticket, Clash(ids)))
+                case Found() as one:
+                    self._queue.append((name, ticket, one))
+        if restore and not names:
+            self._restored("")
 
-        async def one(name: str) -> None:
-            async with gate:
-                resolution = found.services.get(name)
-                look: Look
-                match resolution:
-                    case Found(id=container_id):
-                        look = await self._lookout.inspect(container_id) or await self._lookout.look(name)
-                    case Ambiguous(ids=ids):
-                        look = Clash(ids)
-                    case None:
-                        look = Missing()
-                await self._write(name, ticket, look, written.get(name), republish=republish)
-
-        async with asyncio.TaskGroup() as tasks:
-            for name in names:
-                self._dirty.pop(name, None)
-                tasks.create_task(one(name))
-
-    async def _restore(self, written: dict[str, ServiceState]) -> None:
-        """After Redis lost services: what this worker remembers, and for the rest what others put down."""
-        await self._board.remember(self.states, first=True)
-        if self._lost_state:
-            await self._clock.sleep(min(0.5, self._limits.lease / 4))  # others put down theirs meanwhile
+    async def _recall(self, known: set[str]) -> None:
+        """Before publishing anew: put down what this worker remembers, and take the rest from others."""
+        await self._board.remember(dict(self.memory.states), first=not self._forgetful)
+        if self._forgetful:
+            # The others put down theirs meanwhile.
+            await self._clock.sleep(min(0.5, self._limits.lease / 4))
         for name, state in (await self._board.recall()).items():
-            if name not in written and (name not in self.states or self.states[name].snapshot is None):
-                self.states[name] = state
+            if name not in self.memory.states:
+                self.memory.keep(name, state)
+        for name, state in zip(sorted(known), await self._board.states(sorted(known)), strict=True):
+            if name not in self.memory.states:
+                self.memory.keep(name, state)
 
     def _report(self, ignored: set[str]) -> None:
         for text in sorted(ignored - self._reported):
@@ -224,125 +402,26 @@ class Observer:
             )
         self._reported = frozenset(ignored)
 
-    async def _look_at_due(self) -> None:
-        """Look at the services that hints or time have named, all under one ticket and one list."""
-        now, now_ms = self._clock.boot(), self._clock.redis_ms()
-        names = [name for name, at in self._dirty.items() if at <= now]
-        names += [name for name, at in self._look_at.items() if at <= now_ms and name not in names]
-        for name in names:
-            self._dirty.pop(name, None)
-            self._look_at.pop(name, None)
-        if not names:
-            return
-        if not self._gauge.up:
-            self.survey_soon()
-            return
-        ticket = await self._board.ticket()
-        try:
-            looks = await asyncio.gather(*(self._lookout.look(name) for name in names))
-        except EngineError:
-            self.look_soon(names, after=0.2)
-            raise
-        await asyncio.gather(
-            *(self._write(name, ticket, look, None) for name, look in zip(names, looks, strict=True))
-        )
-
-    async def _write(
-        self, name: str, ticket: int, look: Look, written: ServiceState | None, *, republish: bool = False
-    ) -> None:
-        """Work out what the look means and write it, again on whatever stands by then."""
-        if written is None:
-            written = self.states.get(name) or (await self._board.states([name]))[0]
-        basis = written
-        if written.snapshot is None and republish:
-            remembered = self.states.get(name)
-            if remembered is not None and remembered.snapshot is not None:
-                basis = ServiceState(remembered.snapshot, remembered.memo, written.ver)
-            elif self._lost_state and not isinstance(look, Missing):
-                basis = ServiceState(None, Memo(lost=True), written.ver)
-                self._log.warning(
-                    "state_lost", "Redis lost a service's state; made anew from the engine", service=name
-                )
-        for _ in range(10):
-            if basis.snapshot is None and isinstance(look, Missing):
-                self.states.pop(name, None)
-                return
-            seen = await self._observe(name, basis, look)
-            answer = await self._board.observe(
-                name,
-                ticket,
-                written,
-                (seen.snapshot, seen.memo),
-                exhausted=seen.exhausted,
-                republish=republish,
-            )
-            match answer:
-                case Written(ver=ver):
-                    self._keep(name, ServiceState(seen.snapshot, seen.memo, ver), seen)
-                    return
-                case Held():
-                    self._held[name] = min(HELD_MOST, self._held.get(name, HELD_FIRST / 2) * 2)
-                    self.look_soon([name], after=self._held[name])
-                    return
-                case Stale(state=state):
-                    written = basis = state
-                    self.states[name] = state
-                case Outdated():
-                    self.look_soon([name])
-                    return
-                case Fenced():
-                    self.mine = False
-                    return
-        self.look_soon([name], after=HELD_MOST)
-
-    async def _observe(self, name: str, state: ServiceState, look: Look) -> Observation:
-        now_ms = self._clock.redis_ms()
-        labels = look.labels if isinstance(look, Present) else ServiceLabels()
-        return observe(
-            state,
-            name,
-            look,
-            policy_for(labels, on_exhausted=self._on_exhausted, self_heal=self._self_heal),
-            now_ms=now_ms,
-            observed_at=format_ms(now_ms),
-            jitter=self._rng.random(),
-            heal=await self._settled_heal(state),
-        )
-
-    async def _settled_heal(self, state: ServiceState) -> Receipt | None:
-        """Return the receipt of the planned heal once it has settled."""
-        if state.memo.plan is None:
-            return None
-        receipt = await self._board.receipt(state.memo.plan)
-        return receipt if receipt is not None and receipt.settled else None
-
-    def _keep(self, name: str, state: ServiceState, seen: Observation) -> None:
-        self.states[name] = state
-        self._held.pop(name, None)
-        self.written.set()
-        if seen.look_again_ms is not None:
-            self._look_at[name] = seen.look_again_ms
-            self._kick.set()
-        else:
-            self._look_at.pop(name, None)
-
     # Housekeeping
 
     async def forget_long_gone(self) -> None:
         """Remove the snapshots of services that have been gone for a week, though wanted."""
         now_ms = self._clock.redis_ms()
-        for name, state in list(self.states.items()):
-            if _long_gone(state.snapshot, state.memo, now_ms) and await self._board.remove(name, state.ver):
-                self.states.pop(name, None)
+        gone = [(name, state.ver) for name, state in self.states.items() if _long_gone(state, now_ms)]
+        for name, ver in gone:
+            if await self._board.remove(name, ver):
+                self.memory.drop(name)
                 self._log.info("service_removed", "A service gone for a week was removed", service=name)
 
 
-def _long_gone(snapshot: Snapshot | None, memo: Memo, now_ms: int) -> bool:
-    return (
-        snapshot is not None
-        and snapshot.enabled
-        and snapshot.desired is Desired.RUNNING
-        and snapshot.container_state is None
-        and memo.missing_since_ms > 0
-        and now_ms - memo.missing_since_ms > REMOVE_AFTER_MS
-    )
+def _answers_probes(look: Present) -> bool:
+    """Say whether the label's probe decides: it runs, and the engine has no health check of its own."""
+    container = look.container
+    runs = container.running and not container.paused and not container.restarting
+    return look.labels.probe is not None and container.health == "none" and runs
+
+
+def _long_gone(state: ServiceState, now_ms: int) -> bool:
+    snapshot, since = state.snapshot, state.memo.missing_since_ms
+    wanted = snapshot is not None and snapshot.enabled and snapshot.desired is Desired.RUNNING
+    return wanted and since > 0 and now_ms - since > REMOVE_AFTER_MS

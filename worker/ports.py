@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from contracts.receipts import Receipt
 from contracts.services import Snapshot
-
 from worker.core.container import Container, EngineSignal, Listed
-from worker.core.delivery import BeginAnswer, Grant, ObserveAnswer, SettleAnswer, Taken
+from worker.core.delivery import BeginAnswer, Claim, Grant, ObserveAnswer, SettleAnswer, Taken
+from worker.core.labels import Probe
 from worker.core.state import Memo, ServiceState
 
 
@@ -145,8 +145,11 @@ class Ledger(Protocol):
 class Board(Protocol):
     """Where the observer writes what it sees."""
 
-    async def claim(self, *, able: bool) -> bool:
-        """Become or stay the room's observer; `able` says that the engine answers here."""
+    async def claim(self, *, able: bool, restored: str = "") -> Claim:
+        """Become or stay the room's observer; `able` says that the engine answers here.
+
+        `restored` is the epoch in which this observer has published every snapshot anew.
+        """
         ...
 
     async def ticket(self) -> int:
@@ -170,7 +173,6 @@ class Board(Protocol):
         *,
         exhausted: bool = False,
         republish: bool = False,
-        heal: bool = False,
     ) -> ObserveAnswer:
         """Write what was seen of one service, if nothing newer stands."""
         ...
@@ -187,8 +189,8 @@ class Board(Protocol):
         """Publish the room's heartbeat."""
         ...
 
-    async def relooks(self) -> Sequence[str]:
-        """Take the services whose commands settled since the last call."""
+    async def settled(self, seconds: float) -> Sequence[str]:
+        """Wait at most `seconds` until commands settle; return their services. Begins with the lease."""
         ...
 
     async def receipt(self, command_id: str) -> Receipt | None:
@@ -209,6 +211,14 @@ class Board(Protocol):
 
     async def recall(self) -> Mapping[str, ServiceState]:
         """Return what workers put down."""
+        ...
+
+
+class Asker(Protocol):
+    """Asks a service itself whether it is ready."""
+
+    async def ask(self, probe: Probe, addresses: Sequence[str]) -> str | None:
+        """Return None when it is ready, else why not. Bounded in time; raises nothing of its own."""
         ...
 
 

@@ -10,8 +10,8 @@ from worker.ports import Board, Clock, Log, Presence, RedisLost, RoomRefused
 
 #: How often lost entries are looked for without a new epoch, seconds (contract 3: within an hour).
 LOST_EVERY = 1800.0
-#: How often settled commands' services are asked for, seconds.
-RELOOK_EVERY = 0.2
+#: The lease is asked for this long after it lapses by Redis TIME, seconds; the answer told how long that is.
+SLACK = 0.005
 
 
 class NameTaken(Exception):
@@ -44,6 +44,11 @@ class Warden:
         self._info = info
         self._engine_id = engine_id
         self._told: bool | None = None
+        self._mine_until = 0.0
+        self._claim_soon = asyncio.Event()
+        gauge.on_up.append(self._claim_soon.set)
+        gauge.on_down.append(self._claim_soon.set)
+        observer.on_restored = self._claim_soon.set
         self.lost_due = True
 
     async def enlist(self) -> None:
@@ -71,19 +76,36 @@ class Warden:
     async def observe_lease(self) -> None:
         """Claim and keep the observer's lease for ever."""
         while True:
-            await self._guard("claim", self._claim)
-            await self._clock.sleep(
-                self._limits.lease / 3 if self._observer.mine else min(1.0, self._limits.lease / 4)
-            )
+            try:
+                pause = await self._claim()
+            except (RedisLost, RoomRefused) as error:
+                self._log.warning("claim_failed", "Redis gave no answer to a duty", error=str(error))
+                pause = min(0.2, self._limits.lease / 10)
+                if self._observer.mine and self._clock.boot() >= self._mine_until:
+                    self._observer.step_down()  # another may hold the lease by now
+            try:
+                async with asyncio.timeout(pause):
+                    await self._claim_soon.wait()
+            except TimeoutError:
+                pass
+            self._claim_soon.clear()
 
-    async def _claim(self) -> None:
-        mine = await self._board.claim(able=self._gauge.up)
-        if mine and not self._observer.mine:
-            self._log.info("observing", "This worker observes the room now")
-            self._told = None
-            self._observer.mine = True
-            self._observer.survey_soon()
-        self._observer.mine = mine
+    async def _claim(self) -> float:
+        """Claim once; return the seconds until the next time."""
+        sent = self._clock.boot()
+        claim = await self._board.claim(able=self._gauge.up, restored=self._observer.restored)
+        if claim.mine:
+            self._mine_until = sent + self._limits.lease
+            if not self._observer.mine:
+                self._log.info("observing", "This worker observes the room now")
+                self._told = None
+                self._observer.take_over(restore=claim.restore)
+            return self._limits.lease / 3
+        if self._observer.mine:
+            self._log.info("stood_down", "Another worker observes the room now")
+            self._observer.step_down()
+        pause = min(1.0, self._limits.lease / 4)
+        return min(pause, claim.wait + SLACK) if claim.wait else pause
 
     async def tell_engine(self) -> None:
         """While observing, say whether the engine answers, for ever."""
@@ -110,18 +132,6 @@ class Warden:
                 await self._guard("heartbeat", self._board.heartbeat)
                 if self._gauge.up and self._told is True:
                     await self._guard("engine", lambda: self._tell(available=True))
-
-    async def look_again(self) -> None:
-        """While observing, look at what commands have left, for ever."""
-        while True:
-            await self._clock.sleep(RELOOK_EVERY)
-            if self._observer.mine:
-                await self._guard("relook", self._relook)
-
-    async def _relook(self) -> None:
-        names = await self._board.relooks()
-        if names:
-            self._observer.look_soon(names)
 
     async def sweep(self) -> None:
         """While observing, bury lost entries (soon after a new epoch, then seldom) and forget the long gone."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from contracts.receipts import Receipt
-
 from worker.core.state import ServiceState
 
 
@@ -97,3 +96,15 @@ class Outdated:
 
 
 ObserveAnswer = Written | Held | Outdated | Stale | Fenced
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who observes the room: `mine` this worker; else `wait` seconds until the lease can be had.
+
+    `restore`: nobody has yet published every snapshot in the room's present epoch.
+    """
+
+    mine: bool
+    wait: float = 0.0
+    restore: bool = False

@@ -14,6 +14,7 @@ Seen = tuple[ServiceStatus, str | None, str | None]
 MESSAGE_LIMIT = 500
 #: Where these are the reason of a stop, nothing failed: somebody wanted it so.
 AT_REST = frozenset({"paused", "created", "stopped"})
+_LOST = "Redis lost this service's state; what is shown was made anew from the engine"
 _BAD = frozenset({ServiceStatus.STOPPED, ServiceStatus.UNHEALTHY})
 _GOOD = frozenset({ServiceStatus.RUNNING, ServiceStatus.STARTING})
 
@@ -157,8 +158,7 @@ def _note_good(
     if reason is not None:
         return reason, message
     if memo.lost:
-        text = "Redis lost this service's state; what is shown was made anew from the engine"
-        return "state_lost", text
+        return "state_lost", _LOST
     if container is not None and container.engine_restarts > 0:
         policy, times = container.restart_policy, container.engine_restarts
         return "engine_restarted", f"The engine restarted it by its own policy ({policy}), {times} times"
@@ -178,6 +178,8 @@ def _note_bad(
     elif memo.flapping:
         said = f"Flapping: {len(memo.turns_ms)} failures in ten minutes"
         reason = "flapping"
+    elif memo.lost:
+        said, reason = _LOST, "state_lost"
     else:
         return reason, message
     return reason, f"{said}. {message or ''}".strip()[:MESSAGE_LIMIT]

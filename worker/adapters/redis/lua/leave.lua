@@ -11,6 +11,6 @@ if not info or info.instance ~= ARGV[2] then return 0 end
 info.name = name
 local here = redis.call('ZREM', WORKERS, name) == 1
 redis.call('DEL', worker_key(name))
-if redis.call('HGET', OBSERVER, 'instance') == ARGV[2] then redis.call('DEL', OBSERVER) end
+if redis.call('HGET', OBSERVER, 'instance') == ARGV[2] then redis.call('HDEL', OBSERVER, 'instance', 'token', 'deadline') end
 if here then emit('worker.left', json_string(name), '{"worker":' .. json_object(WORKER_FIELDS, info) .. '}') end -- else another's beat has said it
 return 1
