@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from contracts.codec import receipt_body
 from contracts.commands import SELF_HEAL
@@ -72,6 +73,7 @@ class RedisLedger:
                 room.clock.saw(int(answer[1]))
                 await room.saw_head(room.epoch, int(answer[2]))
                 grant.deadline = sent + limits.lease
+                grant.receipt = replace(grant.receipt, worker=room.name)  # for the event of its end
                 return Begun(ver=answer[3], called_at=answer[4])
             case "stale":
                 return Stale(read_state(answer[1], answer[2], answer[3]))
