@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from contracts.commands import SHORT_ID, Action
 from contracts.errors import AlreadyRunning, AlreadyStopped, PointsmanError, PreconditionFailed
 from contracts.receipts import ReceiptStatus
 from contracts.services import Snapshot
 from contracts.times import format_ms, parse_ms
-from msgspec.structs import replace
-
 from worker.core.container import NEVER
 from worker.core.decide import STATE_ONLY, Act, Decision, Finish, Reject, decide
 from worker.core.delivery import Begun, Early, Ended, Fenced, Grant, Settled, Stale
-from worker.core.effects import at_begin, at_settle, without_call
+from worker.core.effects import at_begin, at_end_unseen, at_settle, without_call
 from worker.core.look import Look, Present
 from worker.core.state import Memo
 from worker.core.takeover import Elsewhere, Happened, Overdue, Void, Wait, has_evidence, judge
@@ -102,11 +102,12 @@ class Executor:
             return (
                 await self._engine_gone(course) if look is None else await self._decide_and_go(course, look)
             )
-        return await self._decide_and_go(course, await self._first_look(grant.service))
+        return await self._decide_and_go(course, await self._first_look(grant))
 
-    async def _first_look(self, service: str) -> Look:
+    async def _first_look(self, grant: Grant) -> Look:
+        known = grant.state.snapshot
         try:
-            return await self._lookout.look(service)
+            return await self._lookout.look(grant.service, known.container_id if known is not None else None)
         except (EngineUnavailable, EngineBusy) as error:
             self._engine_lost()
             raise NotBegun(str(error)) from error
@@ -383,7 +384,7 @@ class Executor:
             answer = await self._ledger.settle(
                 course.grant,
                 _failure("503", "engine_unavailable", "The engine did not answer before the command expired"),
-                None,
+                at_end_unseen(course.grant.state, course.grant.receipt),
                 overdue_only=True,
                 want=True,
             )
@@ -428,7 +429,7 @@ class Executor:
         """Settle with what the last look showed; on a changed service, work the change out anew."""
         grant = course.grant
         while True:
-            change: tuple[Snapshot, Memo] | None = None
+            change: tuple[Snapshot, Memo] | None = at_end_unseen(grant.state, grant.receipt)
             if look is not None:
                 now = self._clock.redis_ms()
                 change = at_settle(

@@ -81,8 +81,8 @@ def at_settle(
     return snapshot, memo
 
 
-def at_refusal(state: ServiceState, receipt: Receipt) -> tuple[Snapshot, Memo] | None:
-    """Return state after a refused heal: it is planned no more. None where there is nothing to change."""
+def at_end_unseen(state: ServiceState, receipt: Receipt) -> tuple[Snapshot, Memo] | None:
+    """Return state after a command that ends without a look: a heal is planned no more; None as it was."""
     snapshot, memo = state.snapshot, state.memo
     if receipt.issuer != SELF_HEAL or snapshot is None or memo.plan != receipt.id:
         return None
