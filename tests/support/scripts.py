@@ -13,13 +13,14 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from contracts.codec import decode_receipt, decode_snapshot, receipt_body, snapshot_body
+from contracts.codec import decode_receipt, decode_snapshot, receipt_body
 from contracts.errors import MalformedRecord
 from contracts.keys import GROUP, Keys
 from contracts.scripts import load
 from contracts.times import format_ms
 from tests.support.host import LOOPBACK
 from tests.support.redis import RedisServer
+from worker.adapters.redis.telling import Told, rest_of, tell
 
 #: Where simulated time begins: 2100-01-01, so far from every real clock that a mix-up shows.
 START = 4_102_444_800_000
@@ -230,7 +231,7 @@ class Room:
     ) -> Any:
         """Begin a granted command; evidence is stored, the snapshot written where one is given."""
         facts = {"worker": grant.worker} if evidence is None else evidence
-        told = self._tell(grant.service, snapshot or {}, cause) if snapshot or memo else ["", "", ""]
+        told = self._tell(grant.service, snapshot or {}, cause) if snapshot or memo else Told()
         return self.call(
             "begin",
             grant.service,
@@ -262,12 +263,11 @@ class Room:
         mark: str | None = None,
         lease: int = LEASE,
         window: int = WINDOW,
-        max_attempts: int = MAX_ATTEMPTS,
     ) -> Settled:
         """Settle a granted command; by default it succeeded and nothing more is wanted."""
         facts = {"status": "succeeded", "code": 200} if outcome is None else outcome
         begun = {"status": "running", "attempt": 1, "worker": grant.worker}
-        told = self._tell(grant.service, snapshot or {}, cause) if memo else ["", "", ""]
+        told = self._tell(grant.service, snapshot or {}, cause) if memo else Told()
         if started:
             facts = {name: value for name, value in begun.items() if name != "status"} | dict(facts)
         answer = self.call(
@@ -302,45 +302,52 @@ class Room:
         except MalformedRecord:  # a worker would not have got this far
             return '{"id":"' + command_id + '"'
 
-    def _tell(self, service: str, snapshot: Mapping[str, object], cause: str) -> list[str]:
-        """Begin the JSON of a service's change as the worker does: kind, body and rest of its event."""
-        old = self.snapshot(service)
-        changed = [name for name, value in snapshot.items() if old.get(name, "") != str(value)]
-        if old and not set(changed) - {"observed_at"}:
-            return ["", "", ""]
-        given = {name: str(value) for name, value in snapshot.items()}
-        new = {"name": service, "status": "running"} | old | given
-        rest = {
-            "changed": [name for name in changed if name != "observed_at"],
-            "previous_status": old.get("status"),
-        }
-        text = json.dumps(rest)[1:-1] + f',"cause":{cause}'
+    def _tell(
+        self, service: str, snapshot: Mapping[str, object], cause: str, *, always: bool = False
+    ) -> Told:
+        """Begin the JSON of a service's change as the worker does."""
+        held = self.snapshot(service)
+        changed = {name: str(value) for name, value in snapshot.items() if held.get(name, "") != str(value)}
+        if not snapshot and not always:
+            return Told()
         try:
-            body = snapshot_body(decode_snapshot(new)).decode()
-        except MalformedRecord:
-            body = '{"name":"' + service + '"'
-        return ["changed" if old else "discovered", body, text]
+            old = decode_snapshot({"name": service, "status": "running"} | held) if held else None
+            new = decode_snapshot({"name": service, "status": "running"} | held | changed)
+        except MalformedRecord:  # a worker would not have got this far
+            return Told("changed", '{"name":"' + service + '"', f'"cause":{cause}')
+        return tell(old, new, flat(changed), cause, always=always)
 
     def observe(
         self,
-        observer: str,
         service: str,
-        ticket: object,
-        ver: object,
-        memo: str,
-        cause: str,
-        exhausted: int = 0,
-        republish: int = 0,
-        *fields: object,
+        snapshot: Mapping[str, object],
+        *,
+        ticket: int = 1,
+        ver: str | None = None,
+        memo: str = "{}",
+        cause: str = '{"kind":"observation"}',
+        observer: str = "observer",
+        exhausted: bool = False,
+        republish: bool = False,
     ) -> Any:
-        """Write a look as the observer does."""
-        new = {str(name): str(value) for name, value in zip(fields[::2], fields[1::2], strict=True)}
-        told = self._tell(service, new, cause)
-        if not told[0] and (republish or exhausted):
-            whole = self._tell(service, new | {"reason": "republished"}, cause)
-            told = [whole[0] if republish else "", whole[1], whole[2]]
-        gone = f'"changed":[],"previous_status":null,"cause":{cause}' if exhausted else ""
-        return self.call("observe", observer, service, ticket, ver, memo, *told, gone, *flat(new))
+        """Write what the observer of that token saw; `ver` is by default the one that stands."""
+        if ver is None:
+            ver = self.client.hget(self.keys.state(service), "ver") or "0"
+        told = self._tell(service, snapshot, cause, always=republish)
+        gone = ""
+        if exhausted:
+            status = str(snapshot.get("status") or self.snapshot(service).get("status"))
+            gone = rest_of([], status, cause)
+            told = told._replace(body=self._tell(service, snapshot, cause, always=True).body)
+        return self.call("observe", observer, service, ticket, ver, memo, *told, gone, *flat(snapshot))
+
+    def be_observer(self, instance: str = "w1-i", *, lease: int = 100 * LEASE) -> None:
+        """Acquire the observer's lease, with the token "observer"."""
+        assert self.call("observer", instance, "observer", lease, 1)[0] == "mine"
+
+    def draw(self) -> int:
+        """Draw a look's ticket, as is done before the engine is asked."""
+        return int(self.client.incr(self.keys.seq))
 
     def renew(self, *grants: Grant, lease: int = LEASE) -> list[bool]:
         """Renew leases; say which are still held."""

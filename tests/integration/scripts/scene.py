@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.scripts import LEASE, Grant, Room, flat
+from tests.support.scripts import LEASE, Grant, Room
 
 SNAPSHOT = {
     "status": "running",
@@ -39,7 +39,7 @@ def furnish(room: Room) -> Scene:
         fields = SNAPSHOT | ({} if service == "gone" else {"container_state": "running"})
         if service == "planned":
             fields["restart_scheduled_at"] = planned
-        room.observe(observer, service, 1, "0", "{}", '{"kind":"observation"}', 0, 0, *flat(fields))
+        room.observe(service, fields, observer=observer)
 
     grants: dict[str, Grant] = {}
     for service in ("lapsed", "lost"):
@@ -99,7 +99,6 @@ def _mine(scene: Scene) -> list[Grant]:
 
 _WRITTEN: dict[str, Any] = {"memo": '{"m":1}', "snapshot": SNAPSHOT | {"restart_count": "7"}}
 _EVIDENCE: dict[str, Any] = {"evidence": {"before_container_id": "c"}}
-_LOOK = ("planned", "9", "1", "{}", '{"kind":"observation"}', 1, 0, *flat(SNAPSHOT), "status", "stopped")
 _HEAL = ("action", "restart", "service", "planned", "id", "heal-1")
 
 #: "script" or "script, which case" -> its call.
@@ -122,7 +121,14 @@ CALLS: dict[str, Callable[[Scene], Any]] = {
     "lost": lambda s: _call(s, "lost", 1000, 0, 100),
     "observer": lambda s: _call(s, "observer", "w1-i", "t2", LEASE, 1),
     "observer, candidate": lambda s: _call(s, "observer", "w2-i", "t2", LEASE, 1),
-    "observe": lambda s: s.room.observe(s.observer, *_LOOK),
+    "observe": lambda s: s.room.observe(
+        "planned",
+        SNAPSHOT | {"status": "stopped"},
+        ticket=9,
+        ver="1",
+        observer=s.observer,
+        exhausted=True,
+    ),
     "engine": lambda s: _call(s, "engine", s.observer, "available", "e1"),
     "beat": lambda s: _call(s, "beat", "w1", "w1-i", LEASE, "host", "h"),
     "leave": lambda s: _call(s, "leave", "w1", "w1-i"),

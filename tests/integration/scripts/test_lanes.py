@@ -70,8 +70,8 @@ def test_a_take_gives_no_more_than_is_wanted(room: Room):
 
 
 def test_a_grant_has_all_that_is_needed_to_run(room: Room):
-    room.call("observer", "w1-i", "o1", LEASE, 1)
-    room.observe("o1", "web", 1, "0", '{"m":1}', "{}", 0, 0, "status", "running", "port", "80")
+    room.be_observer()
+    room.observe("web", {"status": "running", "port": 80}, memo='{"m":1}')
     published = room.publish(action="stop", service="web", id="k1", timeout=7, issuer="me")[1]
     grant = room.take().only()
     assert (grant.service, grant.id, grant.takeover, grant.ver, grant.memo) == (
@@ -280,8 +280,8 @@ def test_a_settle_that_is_repeated_is_done_for_its_own_token_only(room: Room):
 
 
 def test_a_decision_made_on_an_older_snapshot_is_answered_and_nothing_written(room: Room):
-    room.call("observer", "w1-i", "o1", 10 * LEASE, 1)
-    room.observe("o1", "web", 1, "0", '{"m":1}', "{}", 0, 0, "status", "running")
+    room.be_observer()
+    room.observe("web", {"status": "running"}, memo='{"m":1}')
     add(room, "web", "k1")
     grant = room.take().only()
     before = room.dump()

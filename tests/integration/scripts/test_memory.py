@@ -146,8 +146,8 @@ def test_reconcile_and_leave_still_work(room: Room):
     "name", ["lost", "cancel", "forget", "requeue", "epoch", "observe", "beat", "engine"]
 )
 def test_every_other_script_does_all_of_its_work_or_none(room: Room, name: str):
-    room.call("observer", "w1-i", "o1", 10 * LEASE, 1)
-    room.observe("o1", "gone", 1, "0", "{}", "{}", 0, 0, "status", "not_found")
+    room.be_observer()
+    room.observe("gone", {"status": "not_found"})
     room.add(action="explode", service="web")
     room.publish(action="stop", service="x", id="k1")
     room.take(free=0)
@@ -160,9 +160,9 @@ def test_every_other_script_does_all_of_its_work_or_none(room: Room, name: str):
         "forget": lambda: room.call("forget", "gone", "0123abcd", "", ""),
         "requeue": lambda: room.call("requeue", letter, 1000, "action", "stop", "service", "web"),
         "epoch": lambda: room.call("epoch", "0123abcd", "", 0, 1),
-        "observe": lambda: room.observe("o1", "web", 2, "0", "{}", "{}", 0, 0, "status", "running"),
+        "observe": lambda: room.observe("web", {"status": "running"}),
         "beat": lambda: room.call("beat", "w1", "w1-i", LEASE),
-        "engine": lambda: room.call("engine", "o1", "available", ""),
+        "engine": lambda: room.call("engine", "observer", "available", ""),
     }
     before = room.dump()
     run_out(room)
