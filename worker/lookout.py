@@ -1,13 +1,16 @@
 """Looks at services by name: list and inspect, resolved anew each time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from worker.core.container import Container, Listed
-from worker.core.discovery import Absent, Ambiguous, Found, resolve
+from worker.core.discovery import Ambiguous, Found, Grouping, group
 from worker.core.labels import ServiceLabels
 from worker.core.look import Clash, Look, Missing, Present
 from worker.ports import Engine
+
+#: Containers whose parsed labels are kept; past it all are read anew.
+PARSED_KEPT = 10_000
 
 
 class Lookout:
@@ -20,6 +23,9 @@ class Lookout:
         self._engine = engine
         self._room = room
         self._own_id = own_id
+        self._listed: Sequence[Listed] = ()
+        self._grouping = Grouping({})
+        self._parsed: dict[str, tuple[Mapping[str, str], ServiceLabels]] = {}
 
     async def look(self, service: str, near: str | None = None) -> Look:
         """Find the service's container by a list taken now, and inspect it.
@@ -33,7 +39,7 @@ class Lookout:
         else:
             listed = await self._engine.list()
         for last in (False, True):  # a container removed between list and inspect: the next list tells
-            match resolve(listed, self._room, service):
+            match self.grouped(listed).services.get(service):
                 case Found(id=container_id):
                     if guessed is not None and guessed.id == container_id:
                         return self._present(guessed)
@@ -42,7 +48,7 @@ class Lookout:
                         return present
                 case Ambiguous(ids=ids):
                     return Clash(ids)
-                case Absent():
+                case None:
                     return Missing(moved=still_runs(listed, near))
             if not last:
                 listed = await self._engine.list()
@@ -63,7 +69,24 @@ class Lookout:
 
     def _present(self, container: Container) -> Present:
         own = self._own_id is not None and container.id.startswith(self._own_id)
-        return Present(container, ServiceLabels.parse(container.labels), own=own)
+        return Present(container, self._labels(container), own=own)
+
+    def grouped(self, listed: Sequence[Listed]) -> Grouping:
+        """Sort a list into services; callers who were given the same list share the work."""
+        if listed is not self._listed:
+            self._listed, self._grouping = listed, group(listed, self._room)
+        return self._grouping
+
+    def _labels(self, container: Container) -> ServiceLabels:
+        """Read the labels, once for a container whose labels are as they were."""
+        known = self._parsed.get(container.id)
+        if known is not None and known[0] == container.labels:
+            return known[1]
+        if len(self._parsed) >= PARSED_KEPT:
+            self._parsed.clear()
+        labels = ServiceLabels.parse(container.labels)
+        self._parsed[container.id] = (container.labels, labels)
+        return labels
 
 
 def still_runs(listed: Sequence[Listed], container_id: str | None) -> bool:
