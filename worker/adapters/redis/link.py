@@ -9,6 +9,8 @@ from typing import Any
 
 import hiredis
 from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     MasterDownError,
@@ -19,7 +21,7 @@ from redis.exceptions import (
 )
 
 from contracts.scripts import Script
-from worker.ports import RedisLost
+from worker.ports import RedisLost, RoomRefused
 
 Arg = str | bytes | int | float
 
@@ -45,8 +47,9 @@ class Link:
             decode_responses=True,
             encoding_errors="replace",
             protocol=2,
-            socket_timeout=call_timeout,
+            socket_timeout=None,  # reads wait; `_watch` bounds each call
             socket_connect_timeout=call_timeout,
+            retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
             **tcp_only,
         )
@@ -68,14 +71,14 @@ class Link:
         """Connect and reconnect until cancelled."""
         pause = 0.05
         while True:
-            connection = self._pool.make_connection()
+            connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 async with asyncio.timeout(self._call_timeout):
                     await connection.connect()
                 self._open = True
                 await self._serve(connection)
-            except* (RedisError, OSError, TimeoutError, RedisLost) as group:
-                self.last_error = "; ".join(str(error) or type(error).__name__ for error in group.exceptions)
+            except (RedisError, OSError, TimeoutError, RedisLost, RoomRefused) as error:
+                self.last_error = str(error) or type(error).__name__
             finally:
                 if self._up.is_set():
                     pause = 0.05
@@ -88,13 +91,29 @@ class Link:
             pause = min(1.0, pause * 2)
 
     async def _serve(self, connection: Any) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write(connection), name="link-write")
-            tasks.create_task(self._read(connection), name="link-read")
-            tasks.create_task(self._watch(), name="link-watch")
-            if self.greet is not None:
-                await self.greet()
-            self._up.set()
+        """Greet and serve until a duty fails, and raise why; a task group might lose a cancellation."""
+        duties = {
+            asyncio.create_task(self._write(connection), name="link-write"),
+            asyncio.create_task(self._read(connection), name="link-read"),
+            asyncio.create_task(self._watch(), name="link-watch"),
+        }
+        greeting = asyncio.create_task(self._greet(), name="link-greet")
+        try:
+            await asyncio.wait({*duties, greeting}, return_when=asyncio.FIRST_COMPLETED)
+            if greeting.done() and greeting.exception() is None:
+                await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
+            failed = [task for task in (*duties, greeting) if task.done() and task.exception() is not None]
+        finally:
+            for task in (*duties, greeting):
+                task.cancel()
+            await asyncio.gather(*duties, greeting, return_exceptions=True)
+        for task in failed:
+            task.result()
+
+    async def _greet(self) -> None:
+        if self.greet is not None:
+            await self.greet()
+        self._up.set()
 
     async def _write(self, connection: Any) -> None:
         while True:
@@ -108,11 +127,14 @@ class Link:
         while True:
             answer: Any
             try:
-                answer = await connection.read_response(timeout=math.inf)
+                # Left to itself it would disconnect upon an error, under the hands of `_write`.
+                answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             except _ELSEWHERE as error:
                 raise RedisLost(str(error)) from error
             except ResponseError as error:
-                answer = error
+                if "-READONLY" in str(error):  # so Redis 6.2 tells of a script on a replica
+                    raise RedisLost(str(error)) from error
+                answer = RedisLost(str(error)) if str(error).startswith("BUSY ") else error
             _, future = self._pending.popleft()
             if future.done():
                 continue
