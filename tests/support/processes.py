@@ -188,7 +188,7 @@ class Programs:
     ) -> Program:
         """Start any command."""
         label = f"{len(self.started):02d}-{(name or Path(command[0]).name).replace('/', '_')}"
-        environment = clean_environment(**self.environment, **(env or {}))
+        environment = clean_environment(**(self.environment | dict(env or {})))
         program = Program(label, command, environment, self.directory)
         self.started.append(program)
         return program

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -16,9 +16,17 @@ FIRST_PAUSE = 0.002
 LONGEST_PAUSE = 0.05
 
 
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], *, within: float = ..., what: str = ...) -> T: ...
+
+
+@overload
+async def eventually(condition: Callable[[], T], *, within: float = ..., what: str = ...) -> T: ...
+
+
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within: float = 5.0, what: str = "the condition"
-) -> T:
+    condition: Callable[[], Any], *, within: float = 5.0, what: str = "the condition"
+) -> Any:
     """Return what the condition returns as soon as that is true; fail after `within` seconds.
 
     A condition still being awaited when the time is up is cancelled.
@@ -30,7 +38,7 @@ async def eventually(
                 try:
                     value = condition()
                     if isawaitable(value):
-                        value = await cast("Awaitable[T]", value)
+                        value = await value
                     if value:
                         return value
                     wait.saw(value)
