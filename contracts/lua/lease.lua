@@ -12,11 +12,13 @@ end
 
 local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
 
--- Frees the lane for whoever takes its next head.
+-- Frees the lane for whoever takes its next head. Returns whether there is one.
 local function release_lane(service)
   redis.call('DEL', lease_key(service))
   redis.call('ZREM', LEASES, service)
-  if redis.call('EXISTS', lane_key(service)) == 1 then make_ready(service) end
+  local more = redis.call('EXISTS', lane_key(service)) == 1
+  if more then make_ready(service) end
+  return more
 end
 
 -- Gives the head to a worker. Returns what the worker needs: {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}.

@@ -44,6 +44,8 @@ WORKER = (
     "lost",
     "observer",
     "observe",
+    "remove",
+    "heartbeat",
     "engine",
     "beat",
     "leave",

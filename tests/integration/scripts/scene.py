@@ -129,6 +129,8 @@ CALLS: dict[str, Callable[[Scene], Any]] = {
         observer=s.observer,
         exhausted=True,
     ),
+    "remove": lambda s: _call(s, "remove", s.observer, "gone", "1", '{"kind":"observation"}'),
+    "heartbeat": lambda s: _call(s, "heartbeat", s.observer),
     "engine": lambda s: _call(s, "engine", s.observer, "available", "e1"),
     "beat": lambda s: _call(s, "beat", "w1", "w1-i", LEASE, "host", "h"),
     "leave": lambda s: _call(s, "leave", "w1", "w1-i"),

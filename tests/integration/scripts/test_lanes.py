@@ -413,6 +413,20 @@ def test_a_settle_gives_the_longest_waiting_lane_next_if_it_is_wanted(room: Room
     assert room.begin(a2)[0] == "ok"
 
 
+def test_who_wants_no_next_lane_wakes_those_who_may(room: Room):
+    add(room, "web", "k1", "k2", "k3")
+    k1 = room.take().only()
+    room.client.delete(room.keys.wake)
+    [k2] = room.settle(k1, want=1).grants
+    assert room.client.exists(room.keys.wake) == 0
+    room.settle(k2)
+    assert room.client.xlen(room.keys.wake) == 1
+    k3 = room.take("w2").only()
+    room.client.delete(room.keys.wake)
+    room.settle(k3)
+    assert room.client.exists(room.keys.wake) == 0  # there is nothing left to do
+
+
 # Without an engine
 
 

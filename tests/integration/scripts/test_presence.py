@@ -1,5 +1,7 @@
 """Who is alive, who observes, and what the observer may write."""
 
+import json
+
 import pytest
 
 from tests.support.scripts import ALIVE, LEASE, Room
@@ -304,6 +306,48 @@ def test_forget_refuses_what_is_there_or_held(room: Room):
     assert room.call("forget", "held", "0123abcd", "", "") == ["held"]
     assert room.call("forget", "nobody", "0123abcd", "", "") == ["unknown"]
     assert room.dump() == before
+
+
+def test_the_observer_removes_a_service_that_has_been_gone_for_long(room: Room):
+    room.be_observer(lease=LEASE)
+    room.observe("web", {"status": "not_found", "restart_count": 3})
+    cause = '{"kind":"observation"}'
+    before = room.dump()
+    assert room.call("remove", "somebody", "web", "1", cause) == ["fenced"]
+    assert room.call("remove", "observer", "web", "7", cause) == ["stale"]
+    assert room.call("remove", "observer", "nobody", "0", cause) == ["stale"]
+    assert room.dump() == before
+    room.publish(action="start", service="web", id="k1")
+    grant = room.take().only()
+    assert room.call("remove", "observer", "web", "1", cause) == ["held"]
+    room.settle(grant, outcome={"status": "rejected", "code": 404})
+    assert room.call("remove", "observer", "web", "1", cause) == ["ok"]
+    assert room.told()[-1] == ("service.removed", "web")
+    assert room.events()[-1]["data"]["service"]["restart_count"] == 3
+    for key in (room.keys.service("web"), room.keys.state("web"), room.keys.services):
+        assert room.client.exists(key) == 0
+    room.pass_time(LEASE)
+    assert room.call("remove", "observer", "web", "1", cause) == ["fenced"]
+
+
+def test_a_heartbeat_is_heard_takes_no_revision_and_is_kept_nowhere(room: Room):
+    room.be_observer(lease=LEASE)
+    room.observe("web", {"status": "running"})
+    before = room.dump()
+    with room.client.pubsub() as pubsub:
+        pubsub.subscribe(room.keys.events)
+        pubsub.get_message(timeout=1)
+        assert room.call("heartbeat", "somebody") == ["fenced"]
+        assert room.call("heartbeat", "observer") == ["ok"]
+        event = json.loads(pubsub.get_message(timeout=1)["data"])
+        assert room.dump() == before
+        room.pass_time(LEASE)
+        assert room.call("heartbeat", "observer") == ["fenced"]
+        assert pubsub.get_message(timeout=0.05) is None
+    epoch = room.client.hget(room.keys.meta, "epoch")
+    assert event["type"] == "pointsman.room.heartbeat"
+    assert event["id"] == f"{epoch}/1/hb/{room.now - LEASE}"
+    assert (event["epoch"], event["revision"]) == (epoch, "1")
 
 
 def heal(room: Room, planned: str, command_id: str = "heal:web:1") -> list[object]:

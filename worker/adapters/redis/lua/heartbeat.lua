@@ -7,9 +7,9 @@
 local wrong = require_types({OBSERVER, 'hash', META, 'hash'})
 if wrong then return wrong end
 local observer = redis.call('HMGET', OBSERVER, 'token', 'deadline')
-if observer[1] ~= ARGV[1] or tonumber(observer[2] or '0') <= NOW then return {'fenced'} end
+if observer[1] ~= ARGV[1] or (tonumber(observer[2] or '') or 0) <= NOW then return {'fenced'} end
 local meta = redis.call('HMGET', META, 'epoch', 'revision')
-if not meta[1] or not meta[2] then return redis.error_reply('NOEPOCH the room has no epoch yet') end
+if not is_epoch(meta[1]) or not is_revision(meta[2]) then return redis.error_reply('NOEPOCH the room has no epoch yet') end
 redis.call('PUBLISH', EVENTS, '{"specversion":"1.0","id":"' .. meta[1] .. '/' .. meta[2] .. '/hb/' .. string.format('%d', NOW)
   .. '","source":"/rooms/' .. string.match(BASE, '{(.*)}') .. '","type":"pointsman.room.heartbeat","time":"' .. format_ms(NOW)
   .. '","epoch":"' .. meta[1] .. '","revision":"' .. meta[2] .. '","datacontenttype":"application/json","data":{}}')

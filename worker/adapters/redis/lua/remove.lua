@@ -8,7 +8,7 @@ local service = ARGV[2]
 local wrong = require_types({OBSERVER, 'hash', service_key(service), 'hash', state_key(service), 'hash', SERVICES, 'set'}) or open_events()
 if wrong then return wrong end
 local observer = redis.call('HMGET', OBSERVER, 'token', 'deadline')
-if observer[1] ~= ARGV[1] or tonumber(observer[2] or '0') <= NOW then return {'fenced'} end
+if observer[1] ~= ARGV[1] or (tonumber(observer[2] or '') or 0) <= NOW then return {'fenced'} end
 if redis.call('EXISTS', lease_key(service)) == 1 then return {'held'} end
 local snapshot = read_hash(service_key(service))
 if not snapshot or (redis.call('HGET', state_key(service), 'ver') or '0') ~= ARGV[3] then return {'stale'} end

@@ -75,7 +75,9 @@ if facts[3] then
   redis.pcall('XDEL', COMMANDS, facts[3])
 end
 redis.call('ZREM', lane_key(service), id)
-release_lane(service)
+if release_lane(service) and ARGV[12] ~= '1' then
+  redis.pcall('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') -- who wants no lane lets others know of this one
+end
 redis.pcall('XADD', RELOOK, 'MAXLEN', '~', '1000', '*', 's', service) -- a hint; the period finds what it does not
 if joined then
   -- include-here: json fields events parse receipts joiners
