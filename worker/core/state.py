@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from contracts.codec import encode_snapshot
 from contracts.services import ServiceStatus, Snapshot
 from worker.core.container import Container
 
-#: The snapshot's fields that a write may change; `name` and `revision` are the script's.
-FIELDS: tuple[str, ...] = tuple(
-    name for name in Snapshot.__struct_fields__ if name not in {"name", "revision"}
-)
+#: The fields that only the scripts write.
+_SCRIPTS_OWN = frozenset({"name", "revision"})
+_NOTHING = (None,) * len(Snapshot.__struct_fields__)
 
 
 class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,14 +78,21 @@ def run_of(container: Container) -> str | None:
 
 def differences(old: Snapshot | None, new: Snapshot) -> list[str]:
     """Return what to write, flat: field, value, field, value ...; an empty value deletes the field."""
-    after = encode_snapshot(new)
-    before = encode_snapshot(old) if old is not None else {}
     flat: list[str] = []
-    for name in FIELDS:
-        value = after.get(name, "")
-        if value != before.get(name, ""):
-            flat += (name, value)
+    before = astuple(old) if old is not None else _NOTHING
+    for name, was, now in zip(Snapshot.__struct_fields__, before, astuple(new), strict=True):
+        if was != now and name not in _SCRIPTS_OWN:
+            flat += (name, _text(now))
     return flat
+
+
+def _text(value: object) -> str:
+    """Return a field as the hash has it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return str(value)
 
 
 _decode_memo = msgspec.json.Decoder(Memo).decode

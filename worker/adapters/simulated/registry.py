@@ -10,6 +10,9 @@ from worker.ports import EngineFailed
 
 Clock = Callable[[], int]
 
+#: Characters by which ids are known for short.
+SHORT = 12
+
 
 class Registry:
     """Containers by id and name, and the records of what happens to them. `clock` returns nanoseconds."""
@@ -27,14 +30,18 @@ class Registry:
         self._made = 0
         self._containers: dict[str, SimulatedContainer] = {}
         self._by_name: dict[str, SimulatedContainer] = {}
-        self._listed: tuple[Listed, ...] | None = None
+        self._by_short: dict[str, list[SimulatedContainer]] = {}
+        self._listed: tuple[Listed, ...] = ()
+        self._rows: dict[str, Listed] = {}
+        self._changed: dict[str, SimulatedContainer] = {}
 
     def find(self, key: str) -> SimulatedContainer | None:
         """Find a container by id, by name, or by an id's beginning that only one has."""
         found = self._containers.get(key) or self._by_name.get(key)
         if found is not None or not key:
             return found
-        beginning = [one for one in self._containers.values() if one.id.startswith(key)]
+        among = self._by_short.get(key[:SHORT], ()) if len(key) >= SHORT else self._containers.values()
+        beginning = [one for one in among if one.id.startswith(key)]
         return beginning[0] if len(beginning) == 1 else None
 
     def get(self, key: str) -> SimulatedContainer:
@@ -49,11 +56,18 @@ class Registry:
         return list(self._containers.values())[::-1]
 
     def managed(self) -> tuple[Listed, ...]:
-        """Return the rows of the containers that opted in, the newest first."""
-        if self._listed is None:
-            self._listed = tuple(
-                one.listed() for one in self.all() if one.labels.get("pointsman.enable") == "true"
-            )
+        """Return the rows of the containers that opted in, the newest first; the same tuple while no row changed."""
+        changed, self._changed = self._changed, {}
+        stale = False
+        for one in changed.values():
+            row = None if one.removed or one.labels.get("pointsman.enable") != "true" else one.listed()
+            stale = stale or row != self._rows.get(one.id)
+            if row is None:
+                self._rows.pop(one.id, None)
+            else:
+                self._rows[one.id] = row
+        if stale:
+            self._listed = tuple(self._rows[one.id] for one in self.all() if one.id in self._rows)
         return self._listed
 
     def now(self) -> int:
@@ -94,6 +108,7 @@ class Registry:
     def enter(self, made: SimulatedContainer) -> SimulatedContainer:
         """Let it be there."""
         self._containers[made.id] = self._by_name[made.name] = made
+        self._by_short.setdefault(made.id[:SHORT], []).append(made)
         self.touch(made, "create")
         return made
 
@@ -102,6 +117,7 @@ class Registry:
         one.removed = True
         self._containers.pop(one.id, None)
         self._by_name.pop(one.name, None)
+        self._by_short[one.id[:SHORT]].remove(one)
         self.touch(one, "destroy")
 
     def touch(self, one: SimulatedContainer, action: str, **attributes: str) -> None:
@@ -129,7 +145,7 @@ class Registry:
     def changed(self, one: SimulatedContainer) -> None:
         """Forget what was told of its former state."""
         one.changed()
-        self._listed = None
+        self._changed[one.id] = one
 
     def _claim(self, name: str) -> None:
         if name in self._by_name:
