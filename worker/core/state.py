@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import astuple
 
 from contracts.services import ServiceStatus, Snapshot
 from worker.core.container import Container
