@@ -10,7 +10,7 @@ from typing import Any, Final
 #: `<before|after>-<point>:<kill|stop|raise|sleep=SECONDS>[:n]`, several with commas: at the n-th time (1).
 VARIABLE: Final = "POINTSMAN_TEST_CRASH"
 
-#: Port -> method -> point. A take that gives nothing does not reach `after-take`.
+#: Port -> method -> point. Whatever the call's outcome is; but a take that gives nothing is not one.
 _INBOX: Final = {"take": "take"}
 _LEDGER: Final = {
     "begin": "begin",
@@ -99,7 +99,12 @@ class _Pointed:
 
         async def pointed(*args: Any, **settings: Any) -> Any:
             await self._crashes.reach(f"before-{point}")
-            answer = await found(*args, **settings)
+            try:
+                answer = await found(*args, **settings)
+            except Exception:
+                if point != "take":
+                    await self._crashes.reach(f"after-{point}")
+                raise
             if point != "take" or answer.grants:
                 await self._crashes.reach(f"after-{point}")
             return answer

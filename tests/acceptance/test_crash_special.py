@@ -142,7 +142,7 @@ async def test_at_the_usual_times_a_takeover_comes_within_the_lease_and_two_seco
 async def _take_over(scene: Scene, action: str) -> float:
     """Kill a worker in its call while another stands by; return the seconds until that one has it."""
     command = await scene.view.add(action, scene.service, timeout=14)
-    doomed = scene.doomed("before-renew:kill", **USUAL)
+    doomed = scene.doomed("after-renew:kill", **USUAL)  # the worst moment: its lease is as long as can be
     await scene.view.becomes(command, status="running")
     heir = scene.doomed(name="heir", **USUAL)
     await heir.says("serves the room")

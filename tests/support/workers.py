@@ -25,9 +25,10 @@ from worker.settings import WorkerSettings
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
-#: Small times. A call that never went out is repeated after grace and margin.
+#: Small times. A call that never went out is repeated after grace and margin, which must be more than a busy
+#: engine takes for a restart.
 LEASE = 1.0
-MARGIN = 1.2
+MARGIN = 2.5
 QUICK: Mapping[str, object] = {
     "lease": LEASE,
     "margin": MARGIN,
