@@ -28,9 +28,9 @@ def load(package: str, name: str, overrides: Mapping[str, str] | None = None) ->
     A line `-- include: keys time` names fragments, `contracts/lua/<fragment>.lua`. Each is put in once,
     in the order named, one that a fragment itself includes before that fragment; `fields` is no file but
     `contracts.tables.lua_fields()`. A line `-- include-here: json` puts fragments where it stands, but for
-    those that are there already: what only a rare branch needs, the others need not define. `overrides` replaces the text of fragments, where
-    they are named: tests put in a `time`
-    that they set. Results are cached. Raises FileNotFoundError for a script or fragment that is not there.
+    those that are there already: what only a rare branch needs, the others need not define. `overrides`
+    replaces the text of fragments, where they are named: tests put in a `time` that they set.
+    Results are cached. Raises FileNotFoundError for a script or fragment that is not there.
     """
     return _load(package, name, tuple(sorted(overrides.items())) if overrides else ())
 

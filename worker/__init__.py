@@ -1,0 +1,1 @@
+"""The worker: takes commands, executes them on containers, observes and heals."""

@@ -39,7 +39,7 @@ __all__ = ["EngineMismatch", "NameTaken", "Unfit", "Worker"]
 
 
 class Unfit(Exception):
-    """This worker cannot serve: Redis, its settings or the engine forbid it; the text says what to do."""
+    """The worker cannot serve: Redis, its settings or the engine forbid it; the text says what to do."""
 
 
 class EngineMismatch(Unfit):

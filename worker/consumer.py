@@ -123,9 +123,8 @@ class Consumer:
     async def _run_slot(self, first: Grant) -> None:
         """Run a lane, and the lanes that come with each settlement, until none comes."""
         task = asyncio.current_task()
-        assert task is not None
         grant: Grant | None = first
-        while grant is not None:
+        while grant is not None and task is not None:
             self._slots[task] = grant
             if self.stopping or (not self._engine_up() and not grant.takeover):
                 await self._give_back(grant, 0.0 if self.stopping else REST)

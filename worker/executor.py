@@ -276,7 +276,7 @@ class Executor:
             raise LeaseLost(grant.id)
 
     async def _after_refusal(self, course: _Course, error: EngineFailed) -> Grant | None:
-        """The engine said no: look first, then fail with its own words."""
+        """Look first; where the effect is not there, fail with the engine's own words."""
         look = await self._patient_look(course)
         if look is None:
             return await self._engine_gone(course)
@@ -326,7 +326,8 @@ class Executor:
                     if self._clock.redis_ms() >= called + int(
                         (course.grace + limits.margin + limits.hang) * 1000
                     ):
-                        text = f"The engine was still at it after {course.grace + limits.margin + limits.hang:g} s; it may yet finish"
+                        waited = course.grace + limits.margin + limits.hang
+                        text = f"The engine was still at it after {waited:g} s; it may yet finish"
                         return await self._settle(course, _failure("504", "timed_out", text), look)
                     pause = limits.look_every
                 case Overdue() if course.answered:
@@ -379,7 +380,7 @@ class Executor:
             await self._rest(course, self._limits.look_every / 4)
 
     async def _engine_gone(self, course: _Course) -> Grant | None:
-        """The deadline came and the engine had not answered: 503, judged by Redis TIME."""
+        """Settle with 503, by Redis TIME: the deadline came and the engine had not answered."""
         while True:
             answer = await self._ledger.settle(
                 course.grant,

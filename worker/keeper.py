@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from contracts.services import Snapshot
-
 from worker.core.delivery import BeginAnswer, Grant, SettleAnswer
 from worker.core.state import Memo
 from worker.limits import Limits

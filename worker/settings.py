@@ -3,10 +3,10 @@
 import socket
 from typing import Annotated, Literal
 
-from contracts.keys import PREFIX_PATTERN, ROOM_PATTERN
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.keys import PREFIX_PATTERN, ROOM_PATTERN
 from worker.limits import Limits
 
 _D = Limits()

@@ -16,7 +16,6 @@ from contracts.errors import (
 )
 from contracts.receipts import Receipt
 from contracts.services import Desired, ServiceStatus, Snapshot
-
 from worker.core.look import Clash, Look, Missing, Present
 from worker.core.state import ServiceState
 
@@ -164,7 +163,8 @@ def _expectation(
         )
     if receipt.expect_started_at is not None and receipt.expect_started_at != started_at:
         return PreconditionFailed(
-            f"Service '{service}' is not on the run of {receipt.expect_started_at} but on that of {started_at or 'none'}"
+            f"Service '{service}' is not on the run of {receipt.expect_started_at} "
+            f"but on that of {started_at or 'none'}"
         )
     return None
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from contracts.commands import SHORT_ID, Action
 from contracts.receipts import Receipt
 from contracts.times import parse_ms
-
 from worker.core.look import Clash, Look, Missing, Present
 
 

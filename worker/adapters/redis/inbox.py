@@ -82,18 +82,18 @@ class RedisInbox:
     async def wait(self, position: str, seconds: float) -> None:
         """Block on the commands after `position` and on the wake stream, at most `seconds` (and the idle time)."""
         block = max(1, int(min(seconds, self._block) * 1000))
-        streams: dict[Any, Any] = {self._room.keys.commands: position, self._room.keys.wake: self._wake_seen}
+        commands, wake = self._room.keys.commands, self._room.keys.wake
         try:
             if self._wake_seen == "$":
-                last = await self._blocking.xrevrange(self._room.keys.wake, count=1)
-                streams[self._room.keys.wake] = self._wake_seen = last[0][0] if last else "0-0"
-            answer = await self._blocking.xread(streams, count=1, block=block)
+                last: Any = await self._blocking.xrevrange(wake, count=1)
+                self._wake_seen = last[0][0] if last else "0-0"
+            answer: Any = await self._blocking.xread({commands: position, wake: self._wake_seen}, count=1, block=block)
         except (RedisError, OSError, TimeoutError):
             # The link sees the outage and says so; here it only must not spin.
             await asyncio.sleep(min(seconds, 0.2))
             return
         for name, entries in answer or ():
-            if name == self._room.keys.wake:
+            if name == wake:
                 self._wake_seen = entries[-1][0]
 
     async def close(self) -> None:

@@ -113,7 +113,7 @@ class Room:
             raise RoomRefused(str(error)) from error
 
     async def greet(self) -> None:
-        """Look at a new connection: is it a Redis that we may work on, and is it the one we knew?"""
+        """Look at a new connection: whether it is the Redis that we knew."""
         await self.ensure_epoch(greeting=True)
 
     async def memory_policy(self) -> str | None:
