@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from worker.core.decide import STATE_ONLY
 from worker.core.delivery import Grant, Taken
 from worker.executor import Executor, LeaseLost, NotBegun
 from worker.limits import Limits
@@ -126,10 +127,14 @@ class Consumer:
         grant: Grant | None = first
         while grant is not None and task is not None:
             self._slots[task] = grant
-            if self.stopping or (not self._engine_up() and not grant.takeover):
+            if self.stopping or not self._can_run(grant):
                 await self._give_back(grant, 0.0 if self.stopping else REST)
                 return
             grant = await self._run_one(grant)
+
+    def _can_run(self, grant: Grant) -> bool:
+        """Say whether it can be run now; without the engine, only what is begun already or needs none."""
+        return self._engine_up() or grant.takeover or grant.receipt.action in STATE_ONLY
 
     async def _run_one(self, grant: Grant) -> Grant | None:
         try:
@@ -173,9 +178,9 @@ class Consumer:
             task.cancel()
         if left:
             await asyncio.wait(set(left))
-            grants = [grant for grant in left.values() if not grant.lost]
             try:
-                await self._ledger.hand_back(grants)
+                # All that this process holds, a lane too that came with a settlement whose answer was cut off.
+                await self._ledger.reconcile([])
             except (RedisLost, RoomRefused) as error:
                 self._log.warning(
                     "handback_lost", "Lanes could not be handed back; leases lapse", error=str(error)
