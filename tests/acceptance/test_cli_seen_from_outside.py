@@ -48,7 +48,8 @@ class Scene:
 
     async def done(self, action: str, service: str, **fields: object) -> dict[str, str]:
         """Add a command, wait for its end, return its receipt."""
-        return await self.view.settled(await self.view.add(action, service, **fields))
+        entry = await self.view.add(action, service, **fields)
+        return await self.view.settled(str(fields.get("id", entry)))
 
     async def is_settled_in(self) -> bool:
         """Say whether all has been told that comes with the beginning."""
