@@ -59,18 +59,20 @@ def note_unseen_end(snapshot: Snapshot, old: Memo, look: Look, ended: Ended | No
         return snapshot
     container_id, started_at = old.run.split(" ", 1)
     told = ended if ended is not None and ended.time_ns > _ns(started_at) - _SLACK_NS else None
-    match look:
-        case Present(container=container) if container.short_id == container_id:
-            follows = run_of(container) != old.run and container.running and not container.restarting
-            if not follows or container.finished_at == NEVER:
-                return snapshot
+    if isinstance(look, Present):
+        container = look.container
+        at_rest = not container.running or container.restarting
+        if (at_rest and container.finished_at != NEVER) or run_of(container) == old.run:
+            return snapshot  # the look itself shows how the last run ended, or that it goes on
+        if container.short_id == container_id:
             code = told.exit_code if told is not None else None
             return replace(snapshot, last_exit_code=code, last_exit_at=container.finished_at)
-        case Present() | Missing(moved=False) if told is not None:
-            at = format_ms(told.time_ns // 1_000_000)
-            return replace(snapshot, last_exit_code=told.exit_code, last_exit_at=at)
-        case _:
-            return snapshot
+    elif look != Missing():
+        return snapshot
+    if told is None:
+        return snapshot
+    at = format_ms(told.time_ns // 1_000_000)
+    return replace(snapshot, last_exit_code=told.exit_code, last_exit_at=at)
 
 
 def _ns(stamp: str) -> int:
