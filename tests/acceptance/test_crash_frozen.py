@@ -29,7 +29,7 @@ async def _freeze(scene: Scene, action: str, point: str) -> tuple[str, dict[str,
         told, effects = await view.told(command), await scene.effects()
         assert receipt["worker"] == "heir", receipt
         frozen.thaw()
-        await frozen.says("lease_lost", within=20)
+        await frozen.says(f'"command": "{command}"', within=20)  # it says why it gives up
         ended = await frozen.stop(within=20)
         assert ended.code == 0, ended.stderr
         assert await view.receipt(command) == receipt
@@ -62,7 +62,7 @@ async def test_the_stated_exception_is_one_call_and_no_write(trial: Trial):
         receipt = await scene.view.settled(command)
         assert await scene.effects() == ["die", "start"]
         frozen.thaw()
-        await frozen.says("lease_lost", within=20)
+        await frozen.says(f'"command": "{command}"', within=20)
         assert (await frozen.stop(within=20)).code == 0
     assert await scene.view.receipt(command) == receipt
     assert await scene.effects() == ["die", "start"] * 2
