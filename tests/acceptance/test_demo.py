@@ -69,7 +69,7 @@ def judged(ended: Finished, *, engine: str) -> None:
 
 
 async def test_the_demo_shows_everything_within_a_minute(programs: Programs, place: Path):
-    """On a terminal at its usual pace; beside it as plain lines, and asked for an engine that is not there."""
+    """On a terminal at its usual pace; beside it as plain lines, and asked for an engine that is nowhere."""
     folders = [place / name for name in ("terminal", "lines", "nowhere")]
     for folder in folders:
         folder.mkdir()
