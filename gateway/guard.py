@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.lines import line_of
 from gateway.log import Log
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings, bare_host, is_loopback
@@ -208,14 +209,8 @@ class Guard:
                 await send(message)
         except TimeoutError:
             self._log.warning("reader_cut", "A client did not take its answer", path=scope["path"])
-            cut_line(scope)
-
-
-def cut_line(scope: Scope) -> None:
-    """Close the connection at once, whatever still waits to be sent."""
-    abort = scope.get("state", {}).get("abort")
-    if abort is not None:
-        abort()
+            if (line := line_of(scope)) is not None:
+                line.cut()
 
 
 def _completed(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
@@ -19,7 +19,8 @@ class Reader:
     """Chunks on their way to one client.
 
     `names`: only what is about these services. Beyond `most_events` or `most_bytes` waiting, the reader
-    is cut: it may come back and say where it was.
+    is cut: it may come back and say where it was. `on_cut` is called then, because whoever sends may be
+    waiting for the client; `on_end` when no more will come.
     """
 
     def __init__(
@@ -29,6 +30,8 @@ class Reader:
         self.snapshots = snapshots
         self.cut = False
         self.ended = False
+        self.on_cut: Callable[[], None] = _nothing
+        self.on_end: Callable[[], None] = _nothing
         self._most_events = most_events
         self._most_bytes = most_bytes
         self._waiting: deque[bytes] = deque()
@@ -49,6 +52,7 @@ class Reader:
             self.cut = True
             self.clear()
             self._arrived.set()
+            self.on_cut()
             return
         self._waiting.append(chunk)
         self._bytes += len(chunk)
@@ -68,6 +72,7 @@ class Reader:
         """Let the stream end after what waits."""
         self.ended = True
         self._arrived.set()
+        self.on_end()
 
     async def take(self, most: int = 65_536) -> bytes:
         """Return what waits, up to about `most` bytes in one piece; empty at the end."""
@@ -84,3 +89,7 @@ class Reader:
             size += len(chunk)
         self._bytes -= size
         return b"".join(parts)
+
+
+def _nothing() -> None:
+    """Do nothing."""

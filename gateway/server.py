@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn over h11, whose parser is strict, with the bounds that it has not by itself."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gateway.app import Gateway
+from gateway.lines import put_line
+from gateway.log import Log
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
 
@@ -30,7 +33,7 @@ class Protocol(H11Protocol):
         inner = self.app
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            scope["state"]["abort"] = self.transport.abort
+            put_line(scope, self.transport)
             await inner(scope, receive, send)
 
         self.app = app
@@ -87,6 +90,22 @@ class Protocol(H11Protocol):
         self._deadline = None
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
+
+
+class _Handler(logging.Handler):
+    """Put what uvicorn complains of into our log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._to = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            self._to.defect("server", record.getMessage().strip(), error)
+        else:
+            self._to.warning("server", record.getMessage())
 
 
 class Server(uvicorn.Server):
@@ -152,6 +171,9 @@ def make_server(gateway: Gateway) -> Server:
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=2 * settings.max_headers,
     )
+    logger = logging.getLogger("uvicorn.error")
+    logger.handlers = [_Handler(gateway.journal)]
+    logger.propagate = False
     return Server(config, gateway, _listen(settings.host, settings.port))
 
 

@@ -59,7 +59,7 @@ async def list_services(call: Call) -> Response:
 
 async def get_service(call: Call) -> Response:
     """Answer with one service and all that is known of it."""
-    name = _known_form(call.path("name"))
+    name = known_form(call.path("name"))
     call.caller.need_list(call.room)
     await call.desk.serving()
     snapshot = await call.desk.subscriber.get(name)
@@ -68,7 +68,7 @@ async def get_service(call: Call) -> Response:
 
 async def get_service_events(call: Call) -> Response:
     """Answer with the kept events of one service and its commands, the oldest first."""
-    name = _known_form(call.path("name"))
+    name = known_form(call.path("name"))
     call.caller.need_list(call.room)
     limit = call.count("limit", 100, 1000)
     subscriber = call.desk.subscriber
@@ -84,7 +84,7 @@ def act(action: Action) -> Callable[[Call], Awaitable[Response]]:
     async def ask(call: Call) -> Response:
         name = call.path("name")
         call.caller.need_action(call.room, action, name)
-        _known_form(name)
+        known_form(name)
         wait, applied = call.wait()
         command_id = call.command_id()
         body = await call.body(ActionRequest)
@@ -172,7 +172,7 @@ async def _service(call: Call, name: str | None) -> Service | None:
         return None
 
 
-def _known_form(name: str) -> str:
+def known_form(name: str) -> str:
     """Return a name that a service can have; what cannot be one is not found."""
     if not is_service_name(name):
         raise ServiceNotFound(service=name[:128])

@@ -8,13 +8,17 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.calls import Call
 from gateway.desk import Desk
-from gateway.guard import cut_line
-from gateway.handlers.services import _known_form
+from gateway.handlers.services import known_form
+from gateway.lines import Line, line_of
 from gateway.problems import Problem
 from gateway.readers import Reader
 
 #: What a browser waits before it comes back, in ms.
 RETRY = b"retry: 1000\n\n"
+#: What the kernel may hold for a reader, beside what waits here.
+KERNEL_BYTES = 131_072
+#: Seconds that a client has to take the rest of a stream that ends.
+LAST_MOMENT = 1.0
 _HEADERS = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",  # nginx hands on what comes, when it comes
@@ -61,7 +65,7 @@ async def stream_events(call: Call) -> Response:
 
 async def stream_service_events(call: Call) -> Response:
     """Answer with the events of one service and its commands."""
-    return await _stream(call, _known_form(call.path("name")))
+    return await _stream(call, known_form(call.path("name")))
 
 
 async def _stream(call: Call, name: str | None) -> Response:
@@ -104,11 +108,17 @@ class EventStream(Response):
         self._streams = streams
         self._caller = call.caller
         self._log = call.log
+        self._later: asyncio.TimerHandle | None = None
         desk.users += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what comes until the client goes, is cut, or the token expires."""
         reader = self._reader
+        line = line_of(scope)
+        if line is not None:
+            line.narrow(KERNEL_BYTES)
+            reader.on_cut = line.cut
+            reader.on_end = lambda: self._cut_later(line)
         gone = asyncio.create_task(self._watch(receive), name="pointsman stream watch")
         try:
             headers = [(k, v) for k, v in self.raw_headers if k != b"content-length"]
@@ -129,10 +139,15 @@ class EventStream(Response):
             self._desk.hub.leave(reader)
             self._desk.users -= 1
             self._streams.leave(self._caller.key)
-            if reader.cut:
-                cut_line(scope)
-            else:
+            if self._later is not None:
+                self._later.cancel()
+            if not reader.cut:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _cut_later(self, line: Line) -> None:
+        """Give the client a moment to take the rest."""
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(LAST_MOMENT, line.cut)
 
     async def _watch(self, receive: Receive) -> None:
         """End the stream when the client goes."""
