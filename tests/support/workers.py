@@ -6,16 +6,14 @@ Fixture `workers`: starts `pointsman worker run` with small times. `RoomView` re
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from contracts.keys import GROUP, Keys
-from tests.support.processes import Program, Programs, pointsman_command
+from tests.support.processes import Program, Programs
 from tests.support.waiting import eventually
 from worker.adapters.telemetry.log import NullLog
 from worker.app import Worker
@@ -44,13 +42,6 @@ QUICK: Mapping[str, object] = {
 SETTLED = {"succeeded", "rejected", "failed", "expired", "canceled", "dead"}
 #: A hash as Redis answers it.
 Fields = dict[str, str]
-
-
-def worker_command() -> list[str]:
-    """Return the command that runs one worker."""
-    if find_spec("pointsman.cli.worker") is None:
-        return [sys.executable, "-m", "tests.support.run_worker"]
-    return [*pointsman_command(), "worker", "run"]
 
 
 class Workers:
@@ -85,9 +76,7 @@ class Workers:
         }
         if crash:
             environment[VARIABLE] = crash
-        return self._programs.start_command(
-            worker_command(), name=f"{room[-12:]}-{name}", env=environment | plain
-        )
+        return self._programs.start("worker", "run", name=f"{room[-12:]}-{name}", env=environment | plain)
 
 
 @pytest.fixture
