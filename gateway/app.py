@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from contracts.errors import PointsmanError
 from contracts.keys import Keys
+from gateway import page
 from gateway.bodies import Health, Readiness, RoomList
 from gateway.calls import Call
 from gateway.desk import Desks
@@ -108,6 +109,7 @@ class Gateway:
             Route("/healthz", healthz),
             Route("/readyz", self._readyz),
             Route("/api/rooms", self._rooms),
+            *page.routes(),
         ]
 
     async def _readyz(self, _: Request) -> Response:
