@@ -1,34 +1,47 @@
 -- grants: give ready lanes' heads to a worker, each under a lease. Needs lanes (and what those need).
 
+local function set_in(flat, field, value)
+  for i = 1, #flat, 2 do
+    if flat[i] == field then
+      flat[i + 1] = value
+      return
+    end
+  end
+  flat[#flat + 1], flat[#flat + 2] = field, value
+end
+
 -- Answers {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}, or nil when the head is gone or was buried. A lane
 -- with a key of a wrong type is put into who.unsound.
 local function grant_head(service, who)
-  if require_types({lane_key(service), 'zset', lease_key(service), 'hash', service_key(service), 'hash', state_key(service), 'hash'}) then
-    who.unsound[#who.unsound + 1] = service
-    return nil
-  end
-  local id = lane_head(service)
+  local function unsound() who.unsound[#who.unsound + 1] = service end
+  local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
+  if heads.err then return unsound() end
+  local id = heads[1]
   if not id then return nil end
-  local receipt = receipt_of(id)
-  if not receipt or (receipt.status ~= 'queued' and receipt.status ~= 'running') or receipt.service ~= service then
+  local flat = redis.pcall('HGETALL', receipt_key(id))
+  local receipt = flat.err and {} or to_map(flat)
+  local takeover = receipt.status == 'running'
+  if (receipt.status ~= 'queued' and not takeover) or receipt.service ~= service then
+    if not is_type(lease_key(service), 'hash') then return unsound() end
     leave_lane(service, id)
     if redis.call('EXISTS', lane_key(service)) == 1 then make_ready(service) end
     return nil
   end
-  local takeover = receipt.status == 'running'
-  if takeover then
-    local attempt = (tonumber(receipt.attempt) or 0) + 1
-    if attempt - (tonumber(receipt.handbacks) or 0) > who.max_attempts then
-      if not is_sound(receipt) then
-        who.unsound[#who.unsound + 1] = service
-        return nil
-      end
-      bury_head(receipt, who.max_attempts, who.window)
-      return nil
-    end
-    redis.call('HSET', receipt_key(id), 'attempt', attempt, 'worker', who.worker)
+  if not takeover then return lease_head(service, id, flat, '0', who) or unsound() end
+  receipt.id = id
+  local attempt = (tonumber(receipt.attempt) or 0) + 1
+  if attempt - (tonumber(receipt.handbacks) or 0) > who.max_attempts then
+    if not is_sound(receipt) then return unsound() end
+    bury_head(receipt, who.max_attempts, who.window)
+    return nil
   end
-  return lease_head(service, id, redis.call('HGETALL', receipt_key(id)), takeover and '1' or '0', who)
+  local grant = lease_head(service, id, flat, '1', who)
+  if not grant then return unsound() end
+  attempt = string.format('%d', attempt)
+  redis.call('HSET', receipt_key(id), 'attempt', attempt, 'worker', who.worker)
+  set_in(flat, 'attempt', attempt)
+  set_in(flat, 'worker', who.worker)
+  return grant
 end
 
 -- Gives up to `free` lanes away, longest waiting first. state_only: only heads that need no engine, wherever they wait.

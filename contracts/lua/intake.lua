@@ -26,6 +26,18 @@ local function refuse_conflict(entry, flat, command, window)
   refuse_entry(entry, command, {status = 'rejected', code = '422', error = 'idempotency_conflict', message = why}, window)
 end
 
+-- Puts a command that is in no lane where it belongs: its end, the schedule or its lane.
+local function place_command(receipt, window)
+  if receipt.expires_ms <= NOW then
+    expire(receipt, window)
+  elseif receipt.due_ms and receipt.due_ms > NOW then
+    redis.call('ZADD', SCHEDULED, receipt.due_ms, scheduled_member(receipt))
+    redis.call('ZADD', EXPIRIES, receipt.expires_ms, receipt.id)
+  else
+    queue_command(receipt)
+  end
+end
+
 -- A command whose receipt exists and names this entry: published with a receipt, or read again after a new epoch.
 local function resume_command(receipt, window)
   local service, id = receipt.service, receipt.id
@@ -41,37 +53,42 @@ local function resume_command(receipt, window)
     if not redis.call('ZSCORE', LEASES, service) then make_ready(service) end
   elseif receipt.coalesced_into then
     drop_entry(receipt.entry)
-  elseif receipt.expires_ms <= NOW then
-    expire(receipt, window)
-  elseif receipt.due_ms and receipt.due_ms > NOW then
-    redis.call('ZADD', SCHEDULED, receipt.due_ms, scheduled_member(receipt))
-    redis.call('ZADD', EXPIRIES, receipt.expires_ms, id)
   else
-    queue_command(receipt)
+    place_command(receipt, window)
   end
 end
 
+-- The id that an entry names, whatever else it holds.
+local function named_id(flat)
+  for i = 1, #flat, 2 do
+    if flat[i] == 'id' then return flat[i + 1] end
+  end
+  return nil
+end
+
+local function wrong_lane(service, id)
+  return require_types({lane_key(service), 'zset', lease_key(service), 'hash', joiners_key(id), 'list'})
+end
+
 local function accept_entry(entry, flat, window, ttl)
+  local known = receipt_of(named_id(flat) or entry)
+  if known and known.entry == entry and known.service and known.status then
+    if wrong_lane(known.service, known.id) then return end -- it stays pending, so that a new epoch finds it again
+    return resume_command(known, window)
+  end
   local command, partial, why = parse_entry(flat)
   if not command then return refuse_malformed(entry, flat, partial, why, window) end
-  local id = command.id or entry
-  local known = receipt_of(id)
-  local wrong = require_types({receipt_key(id), 'hash', lane_key(command.service), 'zset', lease_key(command.service), 'hash',
-    joiners_key(id), 'list'})
-  if wrong then
-    if known and known.entry == entry then return end -- it stays pending, so that a new epoch finds it again
-    return refuse_malformed(entry, flat, command, wrong.err, window)
-  end
-  if known and known.entry == entry and known.service == command.service and known.status then
-    return resume_command(known, window)
-  elseif known and fingerprint(known) == fingerprint(command) then
+  if known and fingerprint(known) == fingerprint(command) then
     count_up(known, 'duplicates')
     return drop_entry(entry)
   elseif known then
     return refuse_conflict(entry, flat, command, window)
   end
+  local id = command.id or entry
+  local wrong = require_types({receipt_key(id), 'hash'}) or wrong_lane(command.service, id)
+  if wrong then return refuse_malformed(entry, flat, command, wrong.err, window) end
   local receipt = new_receipt(command, entry, ttl)
   receipt.status = (receipt.due_ms and receipt.due_ms > NOW) and 'scheduled' or 'queued'
   write_new_receipt(receipt)
-  resume_command(receipt, window)
+  place_command(receipt, window)
 end

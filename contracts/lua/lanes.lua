@@ -123,10 +123,9 @@ end
 
 -- Puts a due command at the tail of its lane (or joins it). The receipt's hash must exist.
 local function queue_command(receipt)
-  receipt.status = 'queued'
   redis.call('ZADD', EXPIRIES, receipt.expires_ms, receipt.id)
   if try_join(receipt) then return end
-  redis.call('HSET', receipt_key(receipt.id), 'status', 'queued')
+  if receipt.status ~= 'queued' then redis.call('HSET', receipt_key(receipt.id), 'status', 'queued') end
   enter_lane(receipt.service, receipt.id)
 end
 

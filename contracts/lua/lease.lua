@@ -21,12 +21,14 @@ local function release_lane(service)
   return more
 end
 
--- Gives the head to a worker. Returns what the worker needs: {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}.
+-- Gives the head to a worker. Returns what the worker needs: {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}; nil,
+-- and writes nothing, where a key of the service is of a wrong type.
 local function lease_head(service, id, receipt, takeover, who)
+  local snapshot, state = redis.pcall('HGETALL', service_key(service)), redis.pcall('HMGET', state_key(service), 'ver', 'memo')
+  if snapshot.err or state.err or not is_type(lease_key(service), 'hash') then return nil end
   who.given = (who.given or 0) + 1
   local token = who.token .. ':' .. who.given
   redis.call('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)
   redis.call('ZADD', LEASES, NOW + who.lease, service)
-  local state = redis.call('HMGET', state_key(service), 'ver', 'memo')
-  return {service, id, token, takeover, receipt, redis.call('HGETALL', service_key(service)), state[1] or '0', state[2] or ''}
+  return {service, id, token, takeover, receipt, snapshot, state[1] or '0', state[2] or ''}
 end

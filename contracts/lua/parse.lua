@@ -41,31 +41,46 @@ local function valid_id(text)
   return #text >= 1 and #text <= 128 and string.find(text, '^[A-Za-z0-9._:/%-]+$') ~= nil and not string.find(text, '^%d+%-%d+$')
 end
 
-local CHECKS = {
-  v = function(x) if x ~= '1' then return 'v must be 1: this system speaks contract version 1' end end,
-  action = function(x) if not ACTIONS[x] then return 'action must be one of restart, start, stop, enable, disable' end end,
-  service = function(x)
+-- Says what is wrong with the value of a known field, nil when it is right.
+local function wrong_value(name, x)
+  if name == 'action' then
+    if not ACTIONS[x] then return 'action must be one of restart, start, stop, enable, disable' end
+  elseif name == 'service' then
     if not valid_service(x) then return 'service must be 1 to 128 of A-Z a-z 0-9 _ . - and begin with a letter or digit' end
-  end,
-  id = function(x)
+  elseif name == 'id' then
     if not valid_id(x) then return 'id must be 1 to 128 of A-Z a-z 0-9 . _ : / - and not look like a stream id' end
-  end,
-  timeout = function(x)
+  elseif name == 'v' then
+    if x ~= '1' then return 'v must be 1: this system speaks contract version 1' end
+  elseif name == 'timeout' then
     if not string.find(x, '^%d%d?%d?%d?$') or tonumber(x) > 3600 then return 'timeout must be whole seconds from 0 to 3600' end
-  end,
-  expect_container_id = function(x)
+  elseif name == 'expect_container_id' then
     if string.find(x, '[^0-9A-Fa-f]') or (#x ~= 12 and #x ~= 64) then return 'expect_container_id must be 12 or 64 hex digits' end
-  end,
-  expect_started_at = function(x) if #x > 64 then return 'expect_started_at must be at most 64 bytes' end end,
-  coalesce = function(x) if x ~= '0' and x ~= '1' then return 'coalesce must be 0 or 1' end end,
-  traceparent = function(x)
+  elseif name == 'expect_started_at' then
+    if #x > 64 then return 'expect_started_at must be at most 64 bytes' end
+  elseif name == 'coalesce' then
+    if x ~= '0' and x ~= '1' then return 'coalesce must be 0 or 1' end
+  elseif name == 'traceparent' then
     if #x ~= 55 or not string.find(x, '^[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+%-[0-9a-f]+$')
       or string.sub(x, 3, 3) ~= '-' or string.sub(x, 36, 36) ~= '-' or string.sub(x, 53, 53) ~= '-' then
       return 'traceparent must be of the form 00-<32 hex>-<16 hex>-<2 hex>'
     end
-  end,
-  tracestate = function(x) if #x > 512 then return 'tracestate must be at most 512 bytes' end end,
-}
+  elseif name == 'tracestate' then
+    if #x > 512 then return 'tracestate must be at most 512 bytes' end
+  end
+  return nil
+end
+
+-- A field's name as a sentence can show it.
+local function shown(name) return (string.gsub(string.sub(name, 1, 64), '[^%w_.:/%-]', '?')) end
+
+-- Normalises a time of a command; returns why, or what is wrong with this time.
+local function parse_time(command, name, why)
+  if not command[name] then return why end
+  local ms = parse_ms(command[name])
+  command[name] = ms and format_ms(ms)
+  command[name .. '_ms'] = ms
+  return why or (not ms and name .. ' must be a UTC time such as 2026-01-01T00:00:00.000Z') or nil
+end
 
 -- flat: {name, value, ...}. Returns command, nil or partial, why. A command has the contract's fields as text, `id` only where
 -- given, times normalised to milliseconds, expires_ms and not_before_ms as numbers. partial has what was valid (id, action, service).
@@ -76,15 +91,15 @@ local function parse_entry(flat)
   if size > ENTRY_LIMIT then why = 'the entry has ' .. size .. ' bytes, the limit is ' .. ENTRY_LIMIT end
   for i = 1, #flat, 2 do
     local name, value = flat[i], flat[i + 1]
-    local short = string.gsub(string.sub(name, 1, 64), '[^%w_.:/%-]', '?')
     if seen[name] then
-      why = why or ('field ' .. short .. ' is given twice')
+      why = why or ('field ' .. shown(name) .. ' is given twice')
     else
       seen[name] = true
-      local length = #value <= ENTRY_LIMIT and #name <= ENTRY_LIMIT and utf8_length(name) and utf8_length(value)
+      local known = KNOWN[name]
+      local length = (why and not known) or #value <= ENTRY_LIMIT and #name <= ENTRY_LIMIT and utf8_length(name) and utf8_length(value)
       if not length then
-        why = why or ('field ' .. short .. ' is not UTF-8 text')
-      elseif KNOWN[name] then
+        why = why or ('field ' .. shown(name) .. ' is not UTF-8 text')
+      elseif known then
         if name == 'issuer' or name == 'reason' then
           if length > TEXT_LIMIT then
             why = why or (name .. ' must be at most 256 characters')
@@ -92,7 +107,7 @@ local function parse_entry(flat)
         elseif length == 0 then
           why = why or ('field ' .. name .. ' is empty: give a value or leave the field out')
         else
-          local wrong = CHECKS[name] and CHECKS[name](value)
+          local wrong = wrong_value(name, value)
           if wrong then why = why or wrong else command[name] = value end
         end
       end
@@ -100,18 +115,8 @@ local function parse_entry(flat)
   end
   if not why and not command.action then why = 'field action is missing' end
   if not why and not command.service then why = 'field service is missing' end
-  for _, name in ipairs({'expires_at', 'not_before'}) do
-    if command[name] then
-      local ms = parse_ms(command[name])
-      if ms then
-        command[name] = format_ms(ms)
-        command[name .. '_ms'] = ms
-      else
-        why = why or (name .. ' must be a UTC time such as 2026-01-01T00:00:00.000Z')
-        command[name] = nil
-      end
-    end
-  end
+  why = parse_time(command, 'expires_at', why)
+  why = parse_time(command, 'not_before', why)
   if command.expires_at_ms and command.not_before_ms and command.not_before_ms >= command.expires_at_ms then
     why = why or 'not_before must be before expires_at'
   end

@@ -1,4 +1,4 @@
--- post: check a command and add it to the stream together with its receipt. Needs keys, time, rfc3339, json, fields, events, parse, receipts.
+-- post: check a command and add it to the stream together with its receipt. Needs keys, time, rfc3339, parse, receipt.
 -- Invariant: while the receipt of an id exists, no second entry of that id is added here.
 
 -- flat: the entry's fields (with an id). options: ttl ms, limit (0 none), requeued_from, history.
@@ -22,9 +22,9 @@ local function post_command(flat, options)
   local receipt = new_receipt(command, entry, options.ttl)
   receipt.status = (receipt.due_ms and receipt.due_ms > NOW) and 'scheduled' or 'queued'
   receipt.requeued_from, receipt.history = options.requeued_from, options.history
-  write_new_receipt(receipt)
+  local written = write_new_receipt(receipt)
   redis.call('ZADD', UNREAD, NOW, command.id)
-  return {'ok', redis.call('HGETALL', receipt_key(command.id))}
+  return {'ok', written}
 end
 
 local function alive_workers(alive)

@@ -1,5 +1,5 @@
 -- publish: check and add one command in one step; a publish repeated after a lost reply adds nothing.
--- include: keys time rfc3339 json fields events parse receipts post
+-- include: keys time rfc3339 parse receipt post
 -- KEYS  1 commands stream
 -- ARGV  1 default time to live ms  2 limit of the stream's length (0 none)  3 worker wanted 0|1  4 alive ms  5.. field, value, ...
 -- Returns {'ok'|'duplicate'|'conflict', receipt, alive workers} | {'malformed', why} | {'full', length} | {'no_worker'}

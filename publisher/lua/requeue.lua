@@ -1,5 +1,5 @@
 -- requeue: publish a dead letter's command again, under an id of its own, with its history.
--- include: keys time rfc3339 json fields events parse receipts post
+-- include: keys time rfc3339 parse receipt post
 -- KEYS  1 commands stream
 -- ARGV  1 dead entry id  2 default time to live ms  3.. field, value, ... (mended, without id)
 -- Returns {'ok', receipt} | {'malformed', why} | {'unknown'}

@@ -1,5 +1,5 @@
 -- heal: publish a due heal as an ordinary command on the same stream. Any number of workers derive one id and make one command.
--- include: keys time rfc3339 json fields events parse receipts post
+-- include: keys time rfc3339 parse receipt post
 -- KEYS  1 commands stream
 -- ARGV  1 service  2 restart_scheduled_at  3 default time to live ms  4.. field, value, ... of the entry
 -- Returns {'ok'|'duplicate'|'conflict', receipt} | {'malformed', why} | {'moot'} | {'early', ms}

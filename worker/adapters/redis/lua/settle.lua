@@ -32,7 +32,7 @@ local writes, tells = ARGV[8] ~= '', ARGV[9] ~= ''
 if writes and not same_version(service, ARGV[7], true) then return stale(service) end
 if tells then redis.call('SISMEMBER', SERVICES, service) end
 local joined = redis.call('LLEN', joiners_key(id)) > 0
-wrong = require_types({SEQ, 'counter', READY, 'zset', lane_key(service), 'zset', COMMANDS, 'stream', CHANGES, 'stream'})
+wrong = require_types({SEQ, 'counter', READY, 'zset', lane_key(service), 'zset', COMMANDS, 'stream'})
 if wrong then return wrong end
 
 -- Out of memory all is written too: the first write is one that is allowed then and changes nothing. The events come before the
@@ -91,11 +91,10 @@ if following then
   local heads = redis.pcall('ZRANGE', lane_key(following), 0, 0)
   local receipt = heads[1] and redis.pcall('HGETALL', receipt_key(heads[1])) or {}
   local known = not receipt.err and to_map(receipt) or {}
-  if known.status == 'queued' and known.service == following
-    and not require_types({lease_key(following), 'hash', service_key(following), 'hash', state_key(following), 'hash'}) then
-    redis.call('ZREM', READY, following)
+  if known.status == 'queued' and known.service == following then
     grants[1] = lease_head(following, heads[1], receipt, '0',
       {worker = ARGV[13], instance = ARGV[14], token = ARGV[15], lease = tonumber(ARGV[16])})
+    if grants[1] then redis.call('ZREM', READY, following) end
   end
 end
 return {'ok', tostring(NOW), string.format('%d', REVISION), version, grants}
