@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from contracts.commands import SELF_HEAL, Action
 from contracts.services import ServiceStatus
-from worker.core.order import find_rings, heal_order
+from worker.core.order import find_rings, heal_order, rank_of
 from worker.core.state import ServiceState
 from worker.limits import Limits
 from worker.observer import Observer
@@ -16,6 +16,9 @@ from worker.ports import Board, Clock, Log, RedisLost, RoomRefused
 HEAL_TTL = 60.0
 #: The receipts of heals under way are read so often, seconds: for ends that the observer does not hear of.
 CHECK_EVERY = 1.0
+#: A service of a later category waits for an untried one of an earlier that is due within this time.
+SHORTLY_MS = 5000
+LAST_RANK = 99
 _REASON_LIMIT = 256
 
 
@@ -66,11 +69,27 @@ class Healer:
         due = [name for name, at in memory.plans.items() if at <= now_ms and name not in self._out]
         snapshots = {name: memory.states[name].snapshot for name in due}
         for name in heal_order(due, snapshots, memory.needs):
-            if len(self._out) >= self._at_once:
+            if len(self._out) >= self._at_once or rank_of(snapshots[name]) > self._first_rank(now_ms):
                 break
             if name in memory.plans and memory.blocked(name) is None:
                 await self._publish(name, memory.states[name])
         return self._pause()
+
+    def _first_rank(self, now_ms: int) -> int:
+        """Return the category that comes first: of what is down, has not been tried yet and will be shortly.
+
+        When several are down at once their delays differ by chance; the order of categories does not.
+        """
+        memory, soon = self._memory, now_ms + SHORTLY_MS
+        return min(
+            (
+                rank_of(memory.states[name].snapshot)
+                for name, at in memory.plans.items()
+                if at <= soon and name not in self._out and memory.states[name].memo.attempts == 0
+                if memory.blocked(name) is None
+            ),
+            default=LAST_RANK,
+        )
 
     async def _settle_out(self) -> None:
         """Free the places of heals that have ended or are planned no more; find an earlier observer's."""
@@ -148,7 +167,7 @@ class Healer:
         pause = self._limits.idle
         if later:
             pause = min(pause, (min(later) - now_ms) / 1000 + 0.001)
-        if self._out or len(later) < len(waiting):
+        if self._out:
             pause = min(pause, CHECK_EVERY)
         return pause
 

@@ -363,6 +363,7 @@ class Observer:
         if not self.mine or term != self.term:
             return
         self._loaded = True
+        self.written.set()  # plans are known now
         found = group(listed, self._room)
         self._report({f"{one.container_name}: {one.why}" for one in found.ignored})
         names = sorted(known | set(self.memory.states) | set(found.services))

@@ -7,6 +7,11 @@ from contracts.services import Snapshot
 _RANK = {"infrastructure": 0, "ai": 1, "monitoring": 2}
 
 
+def rank_of(snapshot: Snapshot | None) -> int:
+    """Return how late the service's category comes; others are as infrastructure."""
+    return _RANK.get(snapshot.category, 0) if snapshot is not None else 0
+
+
 def find_rings(needs: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
     """Return the groups of services that need each other in a ring, each sorted by name."""
     reach = {name: _reached_from(name, needs) for name in needs}
@@ -45,9 +50,7 @@ def heal_order(
     names = sorted(due)
 
     def rank(name: str) -> tuple[int, int, str]:
-        snapshot = snapshots.get(name)
-        category = _RANK.get(snapshot.category, 0) if snapshot is not None else 0
         dependants = sum(1 for other in names if other != name and name in _reached_from(other, needs))
-        return (category, -dependants, name)
+        return (rank_of(snapshots.get(name)), -dependants, name)
 
     return sorted(names, key=rank)
