@@ -20,8 +20,9 @@ local flat = redis.call('HGETALL', service_key(service))
 if snapshot.container_state then return {'present', flat} end
 if redis.call('EXISTS', lease_key(service)) == 1 then return {'held'} end
 snapshot.revision = next_revision()
-emit_service('removed', snapshot, {}, snapshot.status, '{"kind":"command","command_id":null,"issuer":'
+wrong = emit_service('removed', snapshot, {}, snapshot.status, '{"kind":"command","command_id":null,"issuer":'
   .. (ARGV[3] ~= '' and json_string(ARGV[3]) or 'null') .. ',"reason":' .. (ARGV[4] ~= '' and json_string(ARGV[4]) or 'null') .. '}')
+if wrong then return wrong end
 redis.call('DEL', service_key(service), state_key(service))
 redis.call('SREM', SERVICES, service)
 return {'ok', flat}

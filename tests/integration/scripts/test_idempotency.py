@@ -179,6 +179,33 @@ def test_a_running_command_whose_lane_was_lost_is_taken_over_before_the_others(r
     assert room.lane("web") == ["k1", "k2"]
 
 
+def test_a_running_command_that_fell_out_of_its_lane_is_its_head_again(room: Room):
+    room.publish(**RESTART, id="k1")
+    room.publish(**RESTART, id="k2")
+    room.begin(room.take().only())
+    room.client.zrem(room.keys.lane("web"), "k1")
+    room.client.delete(room.keys.lease("web"), room.keys.leases)
+    room.epoch(forced=True)
+    again = room.take("w2").only()
+    assert (again.id, again.takeover) == ("k1", True)
+    assert room.lane("web") == ["k1", "k2"]
+
+
+def test_the_entry_of_a_joiner_that_is_found_again_is_only_acknowledged(room: Room):
+    room.publish(**RESTART, id="k1")
+    entry = room.publish(**RESTART, id="k2", coalesce=1)[1]["entry"]
+    room.take(free=0)
+    before = room.receipt("k2")
+    room.client.delete(room.keys.commands)
+    room.client.xadd(room.keys.commands, RESTART | {"id": "k2", "coalesce": "1"}, id=entry)
+    room.epoch()
+    room.take(free=0)
+    assert room.receipt("k2") == before
+    assert room.lane("web") == ["k1"]
+    assert room.client.lrange(room.keys.joiners("k1"), 0, -1) == ["k2"]
+    assert (room.client.xlen(room.keys.commands), room.pending()) == (0, 0)
+
+
 def test_a_settled_command_whose_entry_is_still_there_is_only_acknowledged(room: Room):
     room.publish(**RESTART, id="k1")
     entry = room.receipt("k1")["entry"]

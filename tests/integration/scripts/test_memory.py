@@ -143,7 +143,7 @@ def test_reconcile_and_leave_still_work(room: Room):
 
 
 @pytest.mark.parametrize(
-    "name", ["lost", "cancel", "forget", "requeue", "epoch", "observe", "beat", "engine"]
+    "name", ["lost", "cancel", "forget", "remove", "requeue", "epoch", "observe", "beat", "engine"]
 )
 def test_every_other_script_does_all_of_its_work_or_none(room: Room, name: str):
     room.be_observer()
@@ -158,17 +158,19 @@ def test_every_other_script_does_all_of_its_work_or_none(room: Room, name: str):
         "lost": lambda: room.call("lost", 1000, 0, 100),
         "cancel": lambda: room.cancel("k1"),
         "forget": lambda: room.call("forget", "gone", "0123abcd", "", ""),
+        "remove": lambda: room.call("remove", "observer", "gone", "1", "{}"),
         "requeue": lambda: room.call("requeue", letter, 1000, "action", "stop", "service", "web"),
         "epoch": lambda: room.call("epoch", "0123abcd", "", 0, 1),
         "observe": lambda: room.observe("web", {"status": "running"}),
         "beat": lambda: room.call("beat", "w1", "w1-i", LEASE),
         "engine": lambda: room.call("engine", "observer", "available", ""),
     }
-    before = room.dump()
+    before, revision = room.dump(), room.revision()
     run_out(room)
     try:
         calls[name]()
     except redis.ResponseError as error:
         if OUT_OF_MEMORY not in str(error) or room.dump() != before:
             raise
-    room.events()
+    else:
+        assert len(room.events()) == room.revision() == revision + 1

@@ -13,7 +13,8 @@ if redis.call('EXISTS', lease_key(service)) == 1 then return {'held'} end
 local snapshot = read_hash(service_key(service))
 if not snapshot or (redis.call('HGET', state_key(service), 'ver') or '0') ~= ARGV[3] then return {'stale'} end
 snapshot.revision = next_revision()
-emit_service('removed', snapshot, {}, snapshot.status, ARGV[4])
+wrong = emit_service('removed', snapshot, {}, snapshot.status, ARGV[4])
+if wrong then return wrong end
 redis.call('DEL', service_key(service), state_key(service))
 redis.call('SREM', SERVICES, service)
 return {'ok'}
