@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 #: Columns where no terminal and no COLUMNS say how many there are: no line of a table breaks then.
-WIDE = 240
+WIDE = 1_000
 
 _HINTS: tuple[tuple[type[PointsmanError], str], ...] = (
     (
@@ -44,16 +44,7 @@ class Output:
 
     def show(self, *parts: "RenderableType") -> None:
         """Print for people."""
-        out = console(sys.stdout)
-        if out.is_terminal:
-            out.print(*parts, sep="\n")
-            return
-        with out.capture() as captured:
-            out.print(*parts, sep="\n")
-        # What pads a table's last column is of use to nobody who reads lines.
-        for line in captured.get().splitlines():
-            sys.stdout.write(line.rstrip() + "\n")
-        sys.stdout.flush()
+        put(console(sys.stdout), *parts)
 
     def note(self, text: str) -> None:
         """Tell of something beside the data."""
@@ -85,6 +76,17 @@ def console(file: IO[str]) -> "Console":
 
     width = None if file.isatty() or os.environ.get("COLUMNS") else WIDE
     return Console(file=file, highlight=False, width=width, soft_wrap=False)
+
+
+def put(out: "Console", *parts: "RenderableType") -> None:
+    """Print on a console; where that is no terminal, without the blanks that pad a table's last column."""
+    if out.is_terminal:
+        out.print(*parts, sep="\n")
+        return
+    with out.capture() as captured:
+        out.print(*parts, sep="\n")
+    out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    out.file.flush()
 
 
 def _write(text: str) -> None:

@@ -50,6 +50,9 @@ async def run(scope: Scope, name: NameOption = None, adopt_engine: AdoptOption =
         return Exit.FAILED
     except RedisLost as error:
         raise RedisUnavailable(words=error) from error
+    except Exception:  # noqa: BLE001 -- told where the rest of this worker's life was told, with its traceback
+        journal.warning("defect", "This worker ended over a defect of its own", exc_info=True)
+        return Exit.FAILED
     finally:
         await engine.close()
     return Exit.DONE

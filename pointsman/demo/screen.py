@@ -12,6 +12,7 @@ from rich.text import Text
 
 from contracts.events import Event
 from contracts.services import Snapshot
+from pointsman.cli.output import put
 from pointsman.cli.tables import services_table
 from pointsman.cli.words import event_line
 
@@ -77,9 +78,7 @@ class Lines(Screen):
         self._print(*parts)
 
     def _print(self, *parts: RenderableType) -> None:
-        for part in parts:
-            self._console.print(part)
-        self._console.file.flush()
+        put(self._console, *parts)
 
 
 class Terminal(Lines):
