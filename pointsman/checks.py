@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from contracts import CONTRACT_VERSION
+from contracts.errors import PointsmanError
 from contracts.events import EngineStatus, Meta, WorkerInfo
 from contracts.times import parse_ms, to_ms
 from pointsman.humane import age, count
@@ -29,6 +30,8 @@ PACKAGES = ("contracts", "publisher", "subscriber", "worker", "pointsman")
 LIBRARIES = ("redis", "msgspec", "aiodocker", "pydantic", "structlog")
 FLOOR = (6, 2)
 POLICY = "noeviction"
+#: Share of maxmemory from which on it is worth a look.
+FULL = 0.9
 #: Seconds after which the oldest unsettled command is worth a look.
 OLD = 60.0
 #: Milliseconds that this machine's clock may be off Redis's.
@@ -65,7 +68,11 @@ class Fitness:
         engine, engine_id = await self._identify(Verdict.FAIL)
         found.append(engine)
         if reachable:
-            found.append(_binding(await self._room.subscriber.meta(), engine_id, self._room.keys.room))
+            try:
+                meta = await self._room.subscriber.meta()
+            except PointsmanError as error:
+                return [*found, _check("room", Verdict.FAIL, error.message)]
+            found.append(_binding(meta, engine_id, self._room.keys.room))
         return found
 
     async def doctor(self) -> list[Check]:
@@ -75,11 +82,17 @@ class Fitness:
         found += redis
         engine, engine_id = await self._identify(Verdict.WARN)
         found.append(engine)
-        if not reachable:
-            return found
+        if reachable:
+            try:
+                found += await self._look_at_the_room(engine_id)
+            except PointsmanError as error:
+                found.append(_check("room", Verdict.FAIL, error.message))
+        return found
+
+    async def _look_at_the_room(self, engine_id: str | None) -> list[Check]:
         subscriber = self._room.subscriber
         meta = await subscriber.meta()
-        found += [_binding(meta, engine_id, self._room.keys.room), _served(meta)]
+        found = [_binding(meta, engine_id, self._room.keys.room), _served(meta)]
         workers = await subscriber.workers()
         found.append(_workers(workers))
         backlog = await subscriber.backlog()
@@ -118,6 +131,8 @@ class Fitness:
         except (theirs.RedisError, OSError) as error:
             return [_check("redis", Verdict.FAIL, f"{where}: {error}")], False
         found = [_server(info, where, took), _policy(info), _persistence(info)]
+        if info.get("maxmemory"):
+            found.append(_memory(int(info["used_memory"]), int(info["maxmemory"])))
         if abs(off) > OFF:
             found.append(
                 _check("clock", Verdict.WARN, f"this machine's clock is {off / 1000:+.1f} s off Redis's")
@@ -208,6 +223,13 @@ def _policy(info: dict[str, Any]) -> Check:
     if said != POLICY:
         return _check("policy", Verdict.FAIL, f"maxmemory-policy is {said}, which evicts: set it to {POLICY}")
     return _check("policy", Verdict.OK, f"maxmemory-policy is {POLICY}")
+
+
+def _memory(used: int, limit: int) -> Check:
+    told = f"{used / 2**20:,.0f} of {limit / 2**20:,.0f} MiB used"
+    if used >= limit:
+        return _check("memory", Verdict.FAIL, f"{told}: Redis refuses to write")
+    return _check("memory", Verdict.WARN if used >= FULL * limit else Verdict.OK, told)
 
 
 def _persistence(info: dict[str, Any]) -> Check:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 #: Columns where no terminal and no COLUMNS say how many there are: no line of a table breaks then.
 WIDE = 1_000
 
-_HINTS: tuple[tuple[type[PointsmanError], str], ...] = (
+#: Error, how its message begins, and what to do about it.
+_HINTS: tuple[tuple[type[PointsmanError], str, str], ...] = (
     (
         RedisUnavailable,
+        "Redis does not answer",
         "Give its address with --redis-url or POINTSMAN_REDIS_URL; `pointsman doctor` looks further.",
     ),
-    (NoWorker, "Start one with `pointsman worker run`, or publish all the same with --no-wait."),
-    (ServiceNotFound, "`pointsman service list` shows the services that are known here."),
+    (NoWorker, "", "Start one with `pointsman worker run`, or publish all the same with --no-wait."),
+    (ServiceNotFound, "", "`pointsman service list` shows the services that are known here."),
 )
 
 
@@ -61,8 +63,8 @@ class Output:
         err = console(sys.stderr)
         err.print("Error: ", style="bold red", end="")
         err.print(error.message, markup=False)
-        for kind, hint in _HINTS:
-            if isinstance(error, kind):
+        for kind, beginning, hint in _HINTS:
+            if isinstance(error, kind) and error.message.startswith(beginning):
                 err.print(hint, style="dim", markup=False)
 
     def _object(self, name: str, value: dict[str, Any]) -> None:

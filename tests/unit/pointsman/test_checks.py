@@ -9,6 +9,7 @@ from pointsman.checks import (
     Check,
     Verdict,
     _binding,
+    _memory,
     _persistence,
     _policy,
     _served,
@@ -80,6 +81,12 @@ def test_its_policy_and_its_memory_of_things():
     assert _policy({}).status is WARN
     assert _persistence({"aof_enabled": 1}).status is OK
     assert _persistence({"aof_enabled": 0}).status is WARN
+
+
+@pytest.mark.parametrize(("used", "status"), [(10, OK), (91, WARN), (100, FAIL), (101, FAIL)])
+def test_how_full_it_is(used: int, status: Verdict):
+    found = _memory(used * 2**20, 100 * 2**20)
+    assert (found.status, found.message.split(" MiB")[0]) == (status, f"{used} of 100")
 
 
 @pytest.mark.parametrize(
