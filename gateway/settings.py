@@ -75,8 +75,8 @@ class GatewaySettings(BaseSettings):
     max_body: Annotated[int, Field(ge=1024, le=16_777_216)] = 65_536
     max_headers: Annotated[int, Field(ge=1024, le=65_536)] = 16_384
     #: Requests a second and caller, and how many at once; 0 for no limit.
-    rate: Annotated[float, Field(ge=0)] = 100.0
-    burst: Count = 400
+    rate: Annotated[float, Field(ge=0)] = 200.0
+    burst: Count = 1000
     #: For the whole head of a request, for its body, and for a reader to take what is sent.
     head_timeout: Seconds = 10.0
     body_timeout: Seconds = 20.0

@@ -212,8 +212,11 @@ async def test_open_streams_are_counted_and_bounded(scene: Scene):
         await take(events, 1)
 
 
-async def test_a_slow_reader_is_cut_and_may_come_back(scene: Scene, closing: contextlib.ExitStack):
-    served = await ready(scene, "rtdetr", stream_events=500, stream_bytes=200_000)
+async def test_a_slow_reader_is_cut_and_may_come_back(
+    scene: Scene, closing: contextlib.ExitStack, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("gateway.handlers.streams.KERNEL_BYTES", 8_192)
+    served = await ready(scene, "rtdetr", stream_events=500, stream_bytes=60_000)
     raw = closing.enter_context(socket.socket())
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect(("127.0.0.1", served.port))
