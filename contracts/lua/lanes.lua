@@ -61,57 +61,67 @@ local function scheduled_member(receipt)
   return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #n) .. n .. ':' .. receipt.id
 end
 
--- A queued target that is cancelled or expires hands its place to the oldest joiner; the others follow. Returns whether one was there.
+-- A queued target that is cancelled or expires hands its place to the oldest joiner; the others follow. Returns how many did.
 local function hand_place_on(target)
   local heir
   repeat
     heir = redis.call('LPOP', joiners_key(target.id))
-    if not heir then return false end
+    if not heir then return 0 end
     local receipt = receipt_of(heir)
   until receipt and receipt.status == 'queued' and receipt.coalesced_into == target.id
   local lane, score = lane_key(target.service), redis.call('ZSCORE', lane_key(target.service), target.id)
   redis.call('ZADD', lane, score, heir)
   redis.call('HDEL', receipt_key(heir), 'coalesced_into')
-  if redis.call('EXISTS', joiners_key(target.id)) == 1 then
-    redis.call('RENAME', joiners_key(target.id), joiners_key(heir))
-    for _, id in ipairs(redis.call('LRANGE', joiners_key(heir), 0, -1)) do
-      if receipt_of(id) then redis.call('HSET', receipt_key(id), 'coalesced_into', heir) end
-    end
+  local others = redis.call('LRANGE', joiners_key(target.id), 0, -1)
+  if #others > 0 then redis.call('RENAME', joiners_key(target.id), joiners_key(heir)) end
+  for i = 1, #others do
+    if redis.call('TYPE', receipt_key(others[i])).ok == 'hash' then redis.call('HSET', receipt_key(others[i]), 'coalesced_into', heir) end
   end
-  return true
+  return 1 + #others
 end
 
--- Ends an unstarted command (scheduled, queued in its lane, or a joiner): expired or canceled, alone.
+-- Ends an unstarted command (scheduled, queued in its lane, or a joiner): expired or canceled, alone. Returns how many others
+-- had to be written to.
 local function end_unstarted(receipt, outcome, window)
+  local others = 0
   if receipt.status == 'scheduled' then
     redis.call('ZREM', SCHEDULED, scheduled_member(receipt))
   elseif receipt.coalesced_into then
     redis.call('LREM', joiners_key(receipt.coalesced_into), 1, receipt.id)
   elseif redis.call('ZSCORE', lane_key(receipt.service), receipt.id) then
-    hand_place_on(receipt)
+    others = hand_place_on(receipt)
     leave_lane(receipt.service, receipt.id)
   end
   redis.call('ZREM', EXPIRIES, receipt.id)
   redis.call('ZREM', UNREAD, receipt.id)
   drop_entry(receipt.entry)
   settle_receipt(receipt, outcome, window)
+  return others
 end
 
 local EXPIRED = {status = 'expired', code = '410', error = 'expired', message = 'The command expired before it was begun'}
 local CANCELED = {status = 'canceled', code = '410', error = 'canceled', message = 'The command was canceled before it was begun'}
 
 local function expire(receipt, window)
-  end_unstarted(receipt, EXPIRED, window)
+  return end_unstarted(receipt, EXPIRED, window)
 end
 
--- `coalesce`: joins the lane's last command if that is still queued, asks the same and expires no earlier.
+-- Milliseconds that a command was given to begin, from its entry or its not_before on.
+local function life_of(receipt)
+  local from = math.max(tonumber(string.match(receipt.entry or '', '^(%d+)')) or 0, receipt.not_before and parse_ms(receipt.not_before) or 0)
+  return (parse_ms(receipt.expires_at or '') or 0) - from
+end
+
+-- `coalesce`: joins the lane's last command if that is still queued, asks the same and expires no earlier. One that was given the
+-- same time to begin, as by default, is joined too, though it came and so expires a little earlier: were it to, its place is
+-- handed on, so that the joiner loses nothing. Otherwise no two commands could be joined that say nothing of their expiry.
 local function try_join(receipt)
   if receipt.coalesce ~= '1' then return false end
   local last = redis.call('ZREVRANGE', lane_key(receipt.service), 0, 0)[1]
   if not last or last == receipt.id then return false end
   local target = receipt_of(last)
   if not target or target.status ~= 'queued' or fingerprint(target) ~= fingerprint(receipt) then return false end
-  if (parse_ms(target.expires_at or '') or 0) < receipt.expires_ms then return false end
+  if (parse_ms(target.expires_at or '') or 0) < receipt.expires_ms and life_of(target) ~= life_of(receipt) then return false end
   if not is_type(joiners_key(last), 'list') then return false end
   if redis.call('LLEN', joiners_key(last)) >= 1000 then return false end
   redis.call('RPUSH', joiners_key(last), receipt.id)

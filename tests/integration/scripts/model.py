@@ -42,6 +42,11 @@ class Known:
     acknowledged: bool = False
 
     @property
+    def life(self) -> int:
+        """Return the ms that it was given to begin."""
+        return self.expires - max(order_of(self.entry)[0], self.due)
+
+    @property
     def unstarted(self) -> bool:
         return self.status in {"queued", "scheduled"}
 
@@ -290,7 +295,8 @@ class Model:
         lane = self.lanes.setdefault(known.service, [])
         last = self.known[lane[-1]] if lane else None
         alike = last is not None and last.status == "queued" and last.action == known.action
-        if known.coalesce and last and alike and last.expires >= known.expires:
+        lives = last is not None and (last.expires >= known.expires or last.life == known.life)
+        if known.coalesce and last and alike and lives:
             known.into = last.id
             last.joiners.append(known.id)
             known.acknowledged = True

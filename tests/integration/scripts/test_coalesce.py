@@ -134,6 +134,55 @@ def test_the_target_must_live_as_long_as_the_joiner(room: Room, later: int, join
     assert (into(room, "second") == "first") is joined
 
 
+@pytest.mark.parametrize("by", ["publish", "publish with its own time to live", "raw"])
+def test_commands_that_were_given_the_same_time_are_joined_however_far_apart_they_come(room: Room, by: str):
+    running(room)
+    names = [f"j{n}" for n in range(100)]
+    for name in names:
+        room.pass_time(7)
+        if by == "raw":
+            room.add(**JOIN, id=name)
+        elif by == "publish":
+            room.publish(**JOIN, id=name)
+        else:
+            room.publish(**JOIN, id=name, ttl=60_000)
+        if name.endswith("9"):
+            room.take()
+    assert room.lane("web") == ["busy", "j0"]
+    assert [into(room, name) for name in names[1:]] == ["j0"] * 99
+
+
+def test_a_joiner_that_outlives_its_target_takes_its_place(room: Room):
+    running(room)
+    for name in ("target", "heir", "third"):
+        room.pass_time(1000)
+        add(room, name)
+    room.take("w2", lease=10**6)
+    assert into(room, "third") == "target"
+    for name, heir in (("target", "heir"), ("heir", "third")):
+        left = int(room.client.zscore(room.keys.expiries, name))
+        room.at(left)
+        room.take("w2", free=0)
+        assert room.status(name) == "expired"
+        assert room.lane("web") == ["busy", heir]
+
+
+def test_joiners_that_expire_one_after_the_other_do_not_keep_redis_busy(room: Room):
+    running(room)
+    names = [f"j{n:03}" for n in range(401)]
+    for name in names:
+        room.client.xadd(room.keys.commands, JOIN | {"id": name})
+    while room.take(count=500).more:
+        pass
+    room.pass_time(10_000_000)
+    calls = 1
+    room.client.config_resetstat()
+    while room.take(free=0).more:
+        calls += 1
+    assert room.client.info("commandstats")["cmdstat_hset"]["calls"] / calls < 6000
+    assert {room.status(name) for name in names} == {"expired"}
+
+
 def test_it_is_judged_when_the_command_enters_the_lane(room: Room):
     add(room, "later", not_before=room.time(1000), expires_at=room.time(5000))
     room.take()

@@ -10,7 +10,7 @@
 local who = {worker = ARGV[1], instance = ARGV[2], token = ARGV[3], lease = tonumber(ARGV[7]), window = tonumber(ARGV[8]),
   max_attempts = tonumber(ARGV[10])}
 local free, count, ttl = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[9])
-local BATCH = 100
+local BATCH, WORK = 100, 5000
 
 local wrong = require_types(LANE_TYPES) or open_events()
 if wrong then return wrong end
@@ -60,10 +60,15 @@ for _, service in ipairs(due(LEASES)) do
   end
 end
 
+local work = 0
 for _, id in ipairs(due(EXPIRIES)) do
+  if work > WORK then -- many joiners that go from hand to hand: Redis must not stand still for them
+    more = true
+    break
+  end
   local receipt = receipt_of(id)
   if receipt and (receipt.status == 'queued' or receipt.status == 'scheduled') then
-    if is_sound(receipt) then expire(receipt, who.window) else put_off(EXPIRIES, id) end
+    if is_sound(receipt) then work = work + expire(receipt, who.window) else put_off(EXPIRIES, id) end
   else
     redis.call('ZREM', EXPIRIES, id)
   end
