@@ -68,10 +68,10 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     key: str
     issuer: str
-    rooms: tuple[str, ...] = ("*",)
-    reads: bool = True
+    rooms: tuple[str, ...] = ()
+    reads: bool = False
     actions: Mapping[str, tuple[str, ...]] = {}
-    dead_letters: bool = True
+    dead_letters: bool = False
     expires: float | None = None
     everything: bool = False
 
