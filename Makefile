@@ -35,8 +35,9 @@ format: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## measure; ARGS go to the benchmarks
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.dev ## measure beside the peers, 12 minutes; ARGS="--quick", ARGS="--parts drain,latency --rounds 1"
+	@benchmarks/peers/make-venvs $(BIN)/python $(VENV)/peers || true
+	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 docs: $(VENV)/.dev ## write the schemas anew and see that no link in the docs is dead
 	@scripts/build-docs
