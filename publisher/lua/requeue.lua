@@ -9,6 +9,7 @@ if wrong then return wrong end
 local letter = redis.call('EXISTS', DEAD) == 1 and redis.call('XRANGE', DEAD, ARGV[1], ARGV[1])[1]
 if not letter then return {'unknown'} end
 local n = (tonumber(redis.call('HGET', REQUEUES, ARGV[1]) or '0') or 0) + 1
+while redis.call('EXISTS', receipt_key(ARGV[1] .. ':r' .. n)) == 1 do n = n + 1 end -- where the count was lost
 local flat = {}
 for i = 3, #ARGV do flat[#flat + 1] = ARGV[i] end
 flat[#flat + 1] = 'id'

@@ -118,6 +118,15 @@ def test_a_requeue_is_a_command_with_an_id_of_its_own_and_the_letters_history(ro
     assert len(room.dead()) == 1  # it stays until it is dropped
 
 
+def test_a_requeue_is_never_a_duplicate_of_one_before(room: Room):
+    letter = bury(room)
+    requeue(room, letter, action="stop", service="web")
+    room.client.delete(room.keys.requeues)
+    assert requeue(room, letter, action="stop", service="web")[0] == "ok"
+    assert room.status(f"{letter}:r2") == "queued"
+    assert room.client.hget(room.keys.requeues, letter) == "2"
+
+
 def test_a_requeue_that_dies_again_has_both_deaths_in_its_history(room: Room):
     letter = bury(room)
     requeue(room, letter, action="stop", service="web")

@@ -9,6 +9,7 @@ import redis
 
 from contracts import codec
 from contracts.keys import GROUP
+from contracts.times import parse_ms
 from tests.support.redis import RedisServer
 from tests.support.scripts import LEASE, Room, connect
 
@@ -146,6 +147,25 @@ def test_a_field_that_goes_is_told_and_gone(room: Room):
     assert (data["previous_status"], data["service"]["reason"]) == ("running", None)
     assert "reason" not in room.snapshot("web")
     assert room.client.smembers(room.keys.services) == {"web"}
+
+
+def test_in_service_the_clock_is_redis_time(redis_server: RedisServer):
+    with connect(redis_server) as client:
+        room = Room(client, clock=None)
+        room.epoch()
+        seconds, micros = client.time()
+        room.publish(action="stop", service="web", id="k1")
+        taken = room.take()
+        grant = taken.only()
+        called_at = room.begin(grant)[4]
+        assert room.settle(grant).word == "ok"
+        assert 0 <= taken.now - (seconds * 1000 + micros // 1000) < 10_000
+        assert taken.due == taken.now + LEASE
+        receipt = room.receipt("k1")
+        times = [receipt[name] for name in ("accepted_at", "started_at", "called_at", "finished_at")]
+        assert times == sorted(times)
+        assert called_at == receipt["called_at"]
+        assert all(abs(parse_ms(text) - taken.now) < 10_000 for text in times)
 
 
 # Epochs
