@@ -12,6 +12,7 @@ import os
 import resource
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class Probe:
         self.warnings: Counter[str] = Counter()
         self.profile = cProfile.Profile() if args.profile else None
         self.profile_out: str = args.profile
-        self.running = lambda: 0
+        self.running: Callable[[], int] = lambda: 0
+        self.name_of: Callable[[str], str] = str
         self.reported = False
         self._began = self._cpu = 0.0
         self._watch: asyncio.Task[None] | None = None
@@ -56,7 +58,7 @@ class Probe:
 
     def end(self, container_id: str, began: float) -> None:
         if self.keeps:
-            self.calls.append((container_id, began, time.time()))
+            self.calls.append((self.name_of(container_id), began, time.time()))
 
     async def _settled(self) -> None:
         """The last call was made: what is still running are the last commands, each on its way to its receipt."""
@@ -90,6 +92,7 @@ class MemoryEngine(SimulatedEngine):
     def __init__(self, probe: Probe) -> None:
         super().__init__(journaled=False)
         self._probe = probe
+        probe.name_of = lambda container_id: self.machine.get(container_id).name
 
     async def restart(self, container_id: str, grace: int, bound: float) -> None:
         began = self._probe.begin()
@@ -137,7 +140,7 @@ async def serve(args: argparse.Namespace) -> None:
     else:
         engine = MemoryEngine(probe)
         for number in range(args.services):
-            engine.add(f"svc{number}", stop_delay=args.delay)
+            engine.add(f"svc{number}", stop_delay=args.delay, labels={"pointsman.room": args.room})
     worker = Worker(settings_of(args), engine, CountingLog(probe))
     probe.running = lambda: worker.consumer.running
     try:
