@@ -115,12 +115,9 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
         self._listener = listener
+        #: The port that is served.
+        self.port: int = listener.getsockname()[1]
         self._on_ready: Callable[[], None] = lambda: None
-
-    @property
-    def port(self) -> int:
-        """Return the port that is served."""
-        return int(self._listener.getsockname()[1])
 
     async def run_until_stopped(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop`; call `ready` once connections are taken."""
