@@ -24,6 +24,8 @@ Connector = Callable[[], "Connection"]
 
 #: The server is not there, or not there any more; an operation under way may have been done.
 LOST = (theirs.ConnectionError, theirs.TimeoutError, OSError, EOFError)
+#: The server is there, but another may serve us in its place.
+ELSEWHERE = (theirs.ReadOnlyError, theirs.BusyLoadingError, theirs.MasterDownError)
 #: Calls in one pipeline: enough to be quick, few enough to leave Redis to others in between.
 BATCH = 256
 #: Seconds between one try and the next; the first repetition is at once, on a fresh connection.
@@ -227,6 +229,7 @@ class Calls:
             call.tries += 1
         await self._connection.send_packed_command(b"".join([call.data for call in waiting]))
         missing: list[Call] = []
+        elsewhere = False
         for call in waiting:
             try:
                 call.answer(await self._connection.read_response())
@@ -234,6 +237,9 @@ class Calls:
                 missing.append(call)
             except theirs.ResponseError as error:
                 call.fail(told_by(error))
+                elsewhere = elsewhere or points_elsewhere(error)
+        if elsewhere:
+            await self._connection.disconnect(nowait=True)
         return missing
 
     async def _load(self, calls: Sequence[Call]) -> None:
@@ -250,6 +256,11 @@ async def _stale(connection: Connection) -> bool:
         return await connection.can_read()
     except LOST:
         return True
+
+
+def points_elsewhere(error: theirs.ResponseError) -> bool:
+    """Tell whether another server may serve us, as when a leader became a replica."""
+    return isinstance(error, ELSEWHERE) or "-READONLY" in str(error)  # so 6.2 tells of a script
 
 
 def told_by(error: theirs.ResponseError) -> PointsmanError:
