@@ -73,7 +73,9 @@ class Worker:
         self._build()
 
     def _build(self) -> None:
-        ledger: Ledger = PatientLedger(RedisLedger(self.room), self.clock)
+        ledger: Ledger = PatientLedger(
+            RedisLedger(self.room), self.clock, doubt=lambda: self.consumer.doubt()
+        )
         self.gauge = EngineGauge(self.engine, clock=self.clock, limits=self.limits, log=self.log)
         lookout = Lookout(self.engine, self.settings.room, own_container_id())
         self.inbox = RedisInbox(self.room, self.settings.redis_url)

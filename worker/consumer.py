@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from worker.core.decide import STATE_ONLY
 from worker.core.delivery import Grant, Taken
@@ -40,6 +41,7 @@ class Consumer:
         self._nudge = asyncio.Event()
         self._position = "0-0"
         self._unsure = False
+        self._balked = False
         self.stopping = False
 
     @property
@@ -51,6 +53,11 @@ class Consumer:
     def running(self) -> int:
         """Return how many commands run."""
         return len(self._slots)
+
+    def doubt(self) -> None:
+        """Say that an answer was lost: a lane that came with it is ours without our knowing."""
+        self._unsure = True
+        self._nudge.set()
 
     def nudge(self) -> None:
         """Make the loop take again at once."""
@@ -64,12 +71,15 @@ class Consumer:
                 pause = await self._take_once()
                 if pause <= 0 or self.stopping:
                     continue
-                if wake is None or wake.done():
-                    wake = asyncio.create_task(
-                        self._inbox.wait(self._position, self._limits.idle), name="inbox-wait"
-                    )
                 nudge = asyncio.create_task(self._nudge.wait(), name="inbox-nudge")
-                await asyncio.wait({wake, nudge}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                waits: set[asyncio.Task[Any]] = {nudge}
+                if not self._balked:  # else what woke us is still there, and would wake us at once
+                    if wake is None or wake.done():
+                        wake = asyncio.create_task(
+                            self._inbox.wait(self._position, self._limits.idle), name="inbox-wait"
+                        )
+                    waits.add(wake)
+                await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 nudge.cancel()
                 self._nudge.clear()
         finally:
@@ -90,12 +100,14 @@ class Consumer:
                 self._unsure = False
             taken = await self._inbox.take(max(0, free), state_only=not engine_up, count=limits.intake)
         except RedisLost as error:
-            self._unsure = True
+            self._unsure = self._balked = True
             self._log.warning("redis_lost", "Redis gave no answer to a take; trying again", error=str(error))
             return 0.2
         except RoomRefused as error:
+            self._balked = True
             self._log.warning("take_refused", "Redis refused a take; nothing was taken", error=str(error))
             return 0.5
+        self._balked = False
         self._position = taken.position
         for grant in taken.grants:
             self._start(grant)

@@ -16,11 +16,13 @@ class PatientLedger:
     """A ledger that repeats a call whose answer was lost, while the grant's lease can still be ours.
 
     Every write carries the grant's token, so one that was carried out is recognised when it comes again.
+    `doubt` is called for each answer lost: it may have brought another lane.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, doubt: Callable[[], None] = lambda: None) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._doubt = doubt
 
     async def begin(
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
@@ -63,6 +65,7 @@ class PatientLedger:
             try:
                 return await call()
             except RedisLost:
+                self._doubt()
                 if grant.lost or self._clock.boot() >= grant.deadline:
                     raise
                 await self._clock.sleep(0.05)

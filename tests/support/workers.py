@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 from worker.adapters.telemetry.log import NullLog
 from worker.app import Worker
 from worker.crashpoints import VARIABLE
-from worker.ports import Engine
+from worker.ports import Engine, Log
 from worker.settings import WorkerSettings
 
 T = TypeVar("T")
@@ -85,9 +85,34 @@ def workers(programs: Programs) -> Workers:
     return Workers(programs)
 
 
+class Diary(NullLog):
+    """A log that a test reads: (action, fields) of what was told, oldest first."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, action: str, message: str, **fields: Any) -> None:
+        """Keep it."""
+        self.lines.append((action, fields))
+
+    def warning(self, action: str, message: str, **fields: Any) -> None:
+        """Keep it."""
+        self.lines.append((action, fields))
+
+    def told(self, action: str) -> list[dict[str, Any]]:
+        """Return the fields of each line of an action."""
+        return [fields for one, fields in self.lines if one == action]
+
+
 @contextlib.asynccontextmanager
 async def worker_here(
-    redis_url: str, engine: Engine, *, room: str = "default", name: str = "here", **settings: object
+    redis_url: str,
+    engine: Engine,
+    *,
+    room: str = "default",
+    name: str = "here",
+    log: Log | None = None,
+    **settings: object,
 ) -> AsyncIterator[Worker]:
     """Run a worker in this process and stop it at the end; a role of it that ended fails the test."""
     chosen: dict[str, Any] = {
@@ -97,7 +122,7 @@ async def worker_here(
         "POINTSMAN_WORKER_NAME": name,
         **settings,
     }
-    worker = Worker(WorkerSettings(**chosen), engine, NullLog())
+    worker = Worker(WorkerSettings(**chosen), engine, log or NullLog())
     ready = asyncio.Event()
     run = asyncio.create_task(worker.run(ready=ready.set), name=f"worker-{name}")
     try:
