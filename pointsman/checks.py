@@ -22,7 +22,7 @@ from contracts.errors import PointsmanError
 from contracts.events import EngineStatus, Meta, WorkerInfo
 from contracts.times import parse_ms, to_ms
 from pointsman.humane import age, count
-from pointsman.room import RoomClient
+from pointsman.pair import Pair
 from worker.adapters.docker.engine import DockerEngine
 from worker.ports import EngineError
 
@@ -57,7 +57,7 @@ class Check(Struct, frozen=True, kw_only=True):
 class Fitness:
     """Looks at Redis, the engine and the room; no look changes anything."""
 
-    def __init__(self, room: RoomClient, redis_url: str, engine: DockerEngine | None) -> None:
+    def __init__(self, room: Pair, redis_url: str, engine: DockerEngine | None) -> None:
         self._room = room
         self._url = redis_url
         self._engine = engine

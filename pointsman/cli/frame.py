@@ -17,7 +17,7 @@ from pointsman.cli.exits import Exit, exit_for_error
 from pointsman.cli.output import Output
 
 if TYPE_CHECKING:
-    from pointsman.room import RoomClient
+    from pointsman.pair import Pair
 
 DEFAULT_URL = "redis://localhost:6379/0"
 
@@ -66,12 +66,12 @@ class Scope:
         """Say whether stdout is for JSON."""
         return self.output.as_json
 
-    def client(self, issuer: str | None = None) -> "RoomClient":
+    def client(self, issuer: str | None = None) -> "Pair":
         """Return a client of the room. Raises typer.BadParameter for a room or a URL that cannot be."""
-        from pointsman.room import RoomClient  # noqa: PLC0415 -- costs as much as the rest together
+        from pointsman.pair import Pair  # noqa: PLC0415 -- costs as much as the rest together
 
         try:
-            return RoomClient(self.redis_url, room=self.room, prefix=self.prefix, issuer=issuer)
+            return Pair(self.redis_url, room=self.room, prefix=self.prefix, issuer=issuer)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
 

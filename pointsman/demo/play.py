@@ -24,7 +24,7 @@ from pointsman.demo.embedded import NoServerError, start_redis
 from pointsman.demo.real import Real
 from pointsman.demo.screen import Lines, Screen, Terminal
 from pointsman.demo.stage import Claim, Stage
-from pointsman.room import RoomClient
+from pointsman.pair import Pair
 
 #: Seconds that the whole may take; a demo that hangs is a demo that failed.
 BOUND = 55.0
@@ -116,7 +116,7 @@ class Demo:
             containers = await self._containers(stack, directory)
             self._engine = containers.words
             screen.note(f"Engine: {containers.words}")
-            client = await stack.enter_async_context(RoomClient(url, room=containers.room, issuer="demo"))
+            client = await stack.enter_async_context(Pair(url, room=containers.room, issuer="demo"))
             stage = Stage(url, client, containers, screen, directory, self._pace, claims=self._claims)
             stack.push_async_callback(_end_workers, stage)
             try:

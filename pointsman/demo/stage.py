@@ -16,7 +16,7 @@ from contracts.services import Snapshot
 from pointsman.demo.containers import Containers, Wanted
 from pointsman.demo.processes import Child
 from pointsman.demo.screen import Screen
-from pointsman.room import RoomClient
+from pointsman.pair import Pair
 from subscriber import Change, Reset
 
 WORKERS = ("worker-1", "worker-2")
@@ -51,7 +51,7 @@ class Stage:
     """Everything that the acts need."""
 
     url: str
-    client: RoomClient
+    client: Pair
     containers: Containers
     screen: Screen
     directory: Path
