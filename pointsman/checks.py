@@ -26,7 +26,7 @@ from pointsman.pair import Pair
 from worker.adapters.docker.engine import DockerEngine
 from worker.ports import EngineError
 
-PACKAGES = ("contracts", "publisher", "subscriber", "worker", "pointsman")
+PACKAGES = ("contracts", "publisher", "subscriber", "worker", "gateway", "pointsman")
 LIBRARIES = ("redis", "msgspec", "aiodocker", "pydantic", "structlog")
 FLOOR = (6, 2)
 POLICY = "noeviction"
