@@ -30,6 +30,10 @@ class Options:
     #: When the run has to be over, by the monotonic clock: a round more is begun only if there is time for it.
     until: float = field(default=float("inf"))
 
+    def over(self) -> bool:
+        """Say whether the run's time is up."""
+        return time.monotonic() > self.until
+
     def each_round(self, what: str, rounds: int | None = None) -> Iterator[int]:
         """Yield round numbers while there is time for one more as long as the longest so far."""
         longest = 0.0

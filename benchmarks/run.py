@@ -91,6 +91,8 @@ def machine(redis: PrivateRedis) -> str:
 
 def run_part(name: str, redis: PrivateRedis, options: Options) -> Part:
     """Run one part; what stops it is said in its place."""
+    if options.over():
+        return Part(name, left_out=[f"{name}: the run's time was up; run it alone: --parts {name}"])
     redis.empty()
     began = time.monotonic()
     try:
