@@ -80,7 +80,8 @@ export async function askFor(context, name, action, from) {
   const body = reason.value.trim() ? { reason: reason.value.trim() } : undefined;
   try {
     const id = await context.api.act(name, action, body);
-    watchOutcome(context, { id, status: "queued", action, service: name, issuer: context.store.may?.subject, accepted_at: new Date(context.api.now()).toISOString() });
+    const accepted = new Date(context.api.now()).toISOString();
+    watchOutcome(context, { id, status: "queued", action, service: name, issuer: context.store.may?.subject, reason: body?.reason, accepted_at: accepted });
   } catch (error) {
     toast({ tone: "bad", title: [`${actionWord(action)} `, foreign(shown), " was not taken"], text: error.message });
   }
@@ -97,8 +98,7 @@ export function watchOutcome(context, receipt) {
 /** Say how a command of ours ended. */
 export function sayOutcome(context, receipt) {
   if (isOpen(receipt) || !context.store.own.delete(receipt.id)) return;
-  const service = context.store.services.get(receipt.service);
-  const shown = service ? shownName(service) : (receipt.service ?? receipt.id);
+  const shown = nameOf(context, receipt);
   const time = duration(receipt);
   if (receipt.status === "succeeded") {
     const how = receipt.changed === false ? "it already was so" : time === null ? "done" : `done in ${took(time)}`;
@@ -108,11 +108,17 @@ export function sayOutcome(context, receipt) {
   }
 }
 
+function nameOf({ store }, receipt) {
+  const service = store.services.get(receipt.service);
+  return service ? shownName(service) : (receipt.service ?? receipt.id);
+}
+
 /** Cancel a command that has not begun. */
 export async function cancel(context, receipt, from) {
+  const shown = nameOf(context, receipt);
   const meant = await confirm({
-    title: [`Cancel the ${actionWord(receipt.action).toLowerCase()} of `, foreign(receipt.service ?? receipt.id, "dialog-name"), "?"],
-    body: [h("p", {}, "It has not begun. Once it has begun it can no longer be cancelled.")],
+    title: [`Cancel the ${actionWord(receipt.action).toLowerCase()} of `, foreign(shown, "dialog-name"), "?"],
+    body: [shown === receipt.service ? null : h("p", { class: "dialog-id" }, h("code", {}, foreign(receipt.service))), h("p", {}, "It has not begun. Once it has begun it can no longer be cancelled.")],
     yes: "Cancel the command",
     no: "Keep it",
     from,

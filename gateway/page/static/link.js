@@ -32,6 +32,7 @@ export class Link {
     clearTimeout(this.timer);
     this.timer = null;
     this.looking = Symbol("none");
+    this.busy = this.again = false;
   }
 
   set(state) {
@@ -83,10 +84,14 @@ export class Link {
     if (!Number.isNaN(at)) api.skew = Math.abs(at - Date.now()) > 1500 ? at - Date.now() : 0;
     store.heard(beat);
     if (beat.stale && beat.redis === "available") {
+      this.target = null; // how far it is to the newest, the room tells
       if (this.state.phase === "live") this.set({ phase: "catching" });
+      this.look(true);
+      return;
     } else if (beat.redis === "available") this.set({ phase: "live" });
     const waits = store.underWay().length > 0 || store.room?.backlog > 0;
-    if (waits || beat.workers !== (store.room?.workers.length ?? null)) this.look();
+    if (this.busy) return;
+    if (waits || !store.room || beat.workers !== store.room.workers.length) this.look();
   }
 
   /** Leave the catching up when what was the newest at its beginning is here. */
@@ -99,7 +104,8 @@ export class Link {
   // The room: workers, backlog, dead letters. Events and heartbeats give cause to look, no clock of ours does.
 
   look(soon = false) {
-    if (this.timer) return;
+    if (this.busy && !soon) this.again = true;
+    if (this.timer || this.again) return;
     const wait = soon ? 0 : Math.max(0, (this.lookedAt ?? 0) + AT_MOST_EVERY - Date.now());
     this.timer = setTimeout(() => {
       this.timer = null;
@@ -111,6 +117,7 @@ export class Link {
   async lookNow() {
     const { api, store } = this.app;
     const looking = (this.looking = Symbol("look"));
+    this.busy = true;
     try {
       const room = await api.read("/room");
       if (this.looking !== looking) return;
@@ -130,7 +137,16 @@ export class Link {
       }
     } catch (error) {
       if (error.status === 401) this.app.refuse(error);
+    } finally {
+      if (this.looking === looking) this.rest();
     }
+  }
+
+  /** Look once more where something came in between. */
+  rest() {
+    const { again } = this;
+    this.busy = this.again = false;
+    if (again) this.look();
   }
 
   /** Forget commands under way that are missing from two lists in a row. */

@@ -55,6 +55,7 @@ export class Row {
     const tone = toneOf(service);
     this.node.dataset.tone = tone;
     this.node.dataset.status = service.status;
+    this.node.dataset.name = service.name;
     setGlyph(this.glyph, work ? "work" : glyphOf(service));
     this.glyph.classList.toggle("spin", Boolean(work));
     setText(this.word, statusWord(service.status));
