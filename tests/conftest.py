@@ -11,7 +11,10 @@ from tests.support.budget import Rings  # noqa: E402 - after the line that lets 
 BUDGETS = {"unit": 60.0, "conformance": 240.0, "integration": 240.0, "acceptance": 480.0}
 """Ring -> seconds that its tests may take in all, in the order in which the rings run."""
 
-_FIXTURES = ("redis", "wire", "processes", "dockerd", "engine", "workers", "trial", "load", "gateway", "browser", "ward")
+_FIXTURES = (
+    *("redis", "wire", "processes", "dockerd", "engine", "workers", "trial", "load"),
+    *("gateway", "browser", "ward"),
+)
 pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if find_spec(f"tests.support.{name}")]
 
 

@@ -74,7 +74,9 @@ class Worker:
 
     def _build(self) -> None:
         ledger: Ledger = PatientLedger(
-            RedisLedger(self.room), self.clock, doubt=lambda: self.consumer.doubt()
+            RedisLedger(self.room),
+            self.clock,
+            doubt=lambda: self.consumer.doubt(),  # noqa: PLW0108 -- it comes later
         )
         self.gauge = EngineGauge(self.engine, clock=self.clock, limits=self.limits, log=self.log)
         lookout = Lookout(self.engine, self.settings.room, own_container_id())

@@ -67,10 +67,8 @@ def plan(
 
     It is later than the plan that it replaces, so that it has an id of its own.
     """
-    if memo.exhausted:
-        delay = policy.longest * (1 + 0.1 * jitter)
-    else:
-        delay = backoff(memo.attempts + 1, policy, jitter)
+    longest = policy.longest * (1 + 0.1 * jitter)
+    delay = longest if memo.exhausted else backoff(memo.attempts + 1, policy, jitter)
     start = memo.last_attempt_ms if memo.attempts and memo.last_attempt_ms else now_ms
     before = _due_of(memo.plan)
     due_ms = max(now_ms, start + int(delay * 1000), before + 1 if before else 0)
