@@ -27,6 +27,9 @@ class BadKey(Exception):
     """A key cannot be used; the text says why."""
 
 
+_Names = Annotated[tuple[str, ...], Field(strict=False)]  # an array, in JSON
+
+
 class ServicesScope(BaseModel):
     """What a token allows: reading, each action on which services, looking after dead letters.
 
@@ -36,11 +39,11 @@ class ServicesScope(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     list: bool = False
-    restart: tuple[str, ...] = Field((), strict=False)
-    start: tuple[str, ...] = Field((), strict=False)
-    stop: tuple[str, ...] = Field((), strict=False)
-    enable: tuple[str, ...] = Field((), strict=False)
-    disable: tuple[str, ...] = Field((), strict=False)
+    restart: _Names = ()
+    start: _Names = ()
+    stop: _Names = ()
+    enable: _Names = ()
+    disable: _Names = ()
     dead_letters: bool = False
 
 

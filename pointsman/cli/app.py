@@ -1,6 +1,18 @@
 """The program, put together; what a command needs it imports when it runs."""
 
-from pointsman.cli import actions, commands, demo, dlq, doctor, gateway, schemas, services, worker
+from pointsman.cli import (
+    actions,
+    commands,
+    demo,
+    dlq,
+    doctor,
+    gateway,
+    rooms,
+    schemas,
+    services,
+    tokens,
+    worker,
+)
 from pointsman.cli.frame import group
 
 app = group(
@@ -9,6 +21,15 @@ app = group(
 )
 actions.register()
 demo.register(app)
-for _group in (worker.app, services.app, commands.app, dlq.app, gateway.app, schemas.app):
+for _group in (
+    worker.app,
+    services.app,
+    commands.app,
+    dlq.app,
+    gateway.app,
+    rooms.app,
+    tokens.app,
+    schemas.app,
+):
     app.add_typer(_group)
 doctor.register(app)
