@@ -167,7 +167,7 @@ async def test_json_is_typed_as_in_events(staffed: Desk):
         desk.data("service", "list"),
         desk.data("service", "describe", "web"),
         desk.data("command", "list", "--service", "web", "--limit", "2"),
-        desk.data("command", "list", "--service", "nobody"),
+        desk.data("command", "list", "--service", "somebody"),
         desk.data("service", "start", "web", code=3),
         desk.data("service", "restart", "nobody", code=4),
         desk.error("service", "stop", "web", "--key", "k1", code=3),
