@@ -3,6 +3,7 @@
 import sys
 
 import msgspec
+import typer
 
 from pointsman.cli.frame import Scope, command, group
 
@@ -25,6 +26,18 @@ async def jsonschema(scope: Scope) -> None:
 
     del scope
     _print(document())
+
+
+@command(app, "openapi")
+async def openapi(scope: Scope) -> None:
+    """Print the OpenAPI 3.1 document of the gateway, as it is where tokens are asked for."""
+    try:
+        from gateway.openapi import document  # noqa: PLC0415 -- needs the extra
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: install `pointsman[gateway]`") from error
+
+    del scope
+    _print(document(secured=True))
 
 
 def _print(document: object) -> None:
