@@ -13,7 +13,7 @@ BUDGETS = {"unit": 60.0, "conformance": 240.0, "integration": 240.0, "acceptance
 
 _FIXTURES = (
     *("redis", "wire", "processes", "dockerd", "engine", "workers", "trial", "load"),
-    *("gateway", "browser", "ward"),
+    *("gateway", "browser", "ward", "clinic"),
 )
 pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if find_spec(f"tests.support.{name}")]
 

@@ -25,6 +25,8 @@ from worker.recorder import Outcome, Recorder
 AT_ONCE, SURVEYED_AT_ONCE = 12, 8
 #: A service whose lane is held is looked at again after this long, seconds, should its settlement go unheard.
 HELD = 1.0
+#: Where the observer's memory has gaps, the others have so long to put down what they remember, seconds.
+RECALL = 0.5
 #: A service gone for so long, enabled and desired running, is removed (contract 5).
 REMOVE_AFTER_MS = 7 * 86_400_000
 
@@ -65,7 +67,7 @@ class Observer:
         #: The epoch in which every snapshot has been published by this observer.
         self.restored = ""
         self.on_restored: Callable[[], None] = lambda: None
-        self._epoch = ""
+        self.epoch = ""  # the present one, as far as this worker knows
         self._forgetful = False
         self._restoring: set[str] | None = None
         self._restore_due = False
@@ -135,7 +137,7 @@ class Observer:
         `lost`: this process knew an older one. Then a service that it does not remember may have been
         there, unless it was the observer, who remembers all.
         """
-        self._epoch = epoch
+        self.epoch = epoch
         self._forgetful = lost and not (self.mine and self._loaded)
         if self.mine:
             self._restore_due = True
@@ -315,7 +317,7 @@ class Observer:
         if not self._restoring:
             self._restoring = None
             if not self._restore_due:
-                self.restored = self._epoch
+                self.restored = self.epoch
                 self.on_restored()
 
     # Surveys
@@ -346,7 +348,8 @@ class Observer:
         """Remember what another observer writes, for the day that it and Redis forget."""
         names = await self._board.names()
         states = dict(zip(names, await self._board.states(names), strict=True))
-        if not self.mine:
+        # While a lost room is being restored, what is remembered here may be all that there is.
+        if await self._board.whole() and not self.mine:
             self.memory.replace(states)
 
     async def _survey(self) -> None:
@@ -387,8 +390,8 @@ class Observer:
         """Before publishing anew: put down what this worker remembers, and take the rest from others."""
         await self._board.remember(dict(self.memory.states), first=not self._forgetful)
         if self._forgetful:
-            # The others put down theirs meanwhile.
-            await self._clock.sleep(min(0.5, self._limits.lease / 4))
+            await self._board.rouse()
+            await self._clock.sleep(RECALL)
         for name, state in (await self._board.recall()).items():
             if name not in self.memory.states:
                 self.memory.keep(name, state)

@@ -205,8 +205,16 @@ class Board(Protocol):
         """End commands whose entry vanished before it was read; return their ids."""
         ...
 
+    async def whole(self) -> bool:
+        """Say whether every snapshot has been published in the present epoch: nothing is being restored."""
+        ...
+
     async def remember(self, states: Mapping[str, ServiceState], *, first: bool) -> None:
         """Put down what this worker knows, for the observer of a new epoch."""
+        ...
+
+    async def rouse(self) -> None:
+        """Wake the other workers, so that they notice a new epoch and put down what they know."""
         ...
 
     async def recall(self) -> Mapping[str, ServiceState]:

@@ -43,7 +43,9 @@ class Warden:
         self._log = log
         self._info = info
         self._engine_id = engine_id
+        #: What was last said of the engine, and in which epoch.
         self._told: bool | None = None
+        self._told_in = ""
         self._mine_until = 0.0
         self._claim_soon = asyncio.Event()
         gauge.on_up.append(self._claim_soon.set)
@@ -114,6 +116,8 @@ class Warden:
             await self._clock.sleep(pause)
             if not self._observer.mine:
                 continue
+            if self._told_in != self._observer.epoch:
+                self._told = None
             silent = not self._gauge.up and self._gauge.silence >= self._limits.engine_silence
             if self._gauge.up and self._told is not True:
                 await self._guard("engine", lambda: self._tell(available=True))
@@ -122,7 +126,7 @@ class Warden:
 
     async def _tell(self, *, available: bool) -> None:
         if await self._board.engine(available=available, engine_id=self._engine_id):
-            self._told = available
+            self._told, self._told_in = available, self._observer.epoch
 
     async def heartbeat(self) -> None:
         """While observing, publish the heartbeat and keep `engine_seen_at` fresh, for ever."""

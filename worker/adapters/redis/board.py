@@ -172,6 +172,18 @@ class RedisBoard:
             buried += answer[1:]
         return buried
 
+    async def whole(self) -> bool:
+        """Say whether every snapshot has been published in the present epoch."""
+        keys = self._room.keys
+        epoch, restored = await asyncio.gather(
+            self._command("HGET", keys.meta, "epoch"), self._command("HGET", keys.observer, "restored")
+        )
+        return epoch is not None and epoch == restored
+
+    async def rouse(self) -> None:
+        """Wake the other workers."""
+        await self._command("XADD", self._room.keys.wake, "MAXLEN", 1, "*", "w", "1")
+
     async def remember(self, states: Mapping[str, ServiceState], *, first: bool) -> None:
         """Put down what this worker knows, for the observer of a new epoch; `first` overrules the others."""
         recall = self._room.keys.recall
