@@ -26,7 +26,7 @@ MINUTE = 60.0
 CLAIMS = 8
 COLUMNS, ROWS = 120, 40
 #: Words upon which Ctrl-C comes.
-MOMENTS = ("Redis: a server", "Start two workers", "Joined", "Restart web", "kill -9")
+MOMENTS = ("Redis: a server", "Start two workers", "kill -9")
 
 
 @pytest.fixture
