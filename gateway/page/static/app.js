@@ -95,8 +95,12 @@ class App {
   /** Take in an event of the stream, before the views hear that something changed. */
   event(event) {
     this.view?.event?.(event);
-    const receipt = event.data?.command;
-    if (receipt) sayOutcome(this, receipt);
+    if (event.data?.command) this.settled(event.data.command);
+  }
+
+  /** Tell how a command ended, if it was asked for here. */
+  settled(receipt) {
+    sayOutcome(this, receipt);
   }
 
   update(told) {
@@ -147,6 +151,7 @@ class App {
   /** The gateway wants a token, another one, or one for another room. */
   async refuse(problem) {
     this.refused = true;
+    this.link.stop();
     const rejected = Boolean(this.api.token);
     if (problem.status === 401) {
       this.api.signOut();

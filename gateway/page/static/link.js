@@ -89,9 +89,7 @@ export class Link {
       this.look(true);
       return;
     } else if (beat.redis === "available") this.set({ phase: "live" });
-    const waits = store.underWay().length > 0 || store.room?.backlog > 0;
-    if (this.busy) return;
-    if (waits || !store.room || beat.workers !== store.room.workers.length) this.look();
+    if (!this.busy && worthALook(store, beat)) this.look();
   }
 
   /** Leave the catching up when what was the newest at its beginning is here. */
@@ -131,6 +129,7 @@ export class Link {
       if (this.looking !== looking) return;
       this.listed = store.epoch;
       const listed = store.putAll(commands);
+      for (const receipt of commands) this.app.settled(receipt);
       if (commands.length < COMMANDS) {
         const lost = [...asked].filter((id) => !listed.has(id) && isOpen(store.commands.get(id) ?? {}));
         this.forgotten(lost);
@@ -155,4 +154,10 @@ export class Link {
     this.missing = new Set(missing);
     if (twice.length) this.app.store.forget(twice);
   }
+}
+
+/** While something is under way, what a heartbeat does not tell is read at a heartbeat: queue and load. */
+function worthALook({ room, working }, beat) {
+  if (!room || beat.workers !== room.workers.length) return true;
+  return room.backlog > 0 || working.size > 0 || room.workers.some((worker) => worker.running > 0);
 }

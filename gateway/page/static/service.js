@@ -10,6 +10,7 @@ import { ago, categoryName, clock, doingWord, glyphOf, healthWord, number, sente
 
 const EVENTS = 300;
 const SHOWN = 60;
+const KEPT = 1000;
 
 export class ServiceView {
   constructor(context, name) {
@@ -81,7 +82,8 @@ export class ServiceView {
 
   drawStory() {
     this.stale = false;
-    const events = [...this.events.values()].sort((a, b) => order(a, b));
+    const events = [...this.events.values()].sort(order);
+    for (const event of events.splice(0, events.length - KEPT)) this.events.delete(event.id);
     const told = story(events).reverse();
     this.storyList.render(told.slice(0, this.shown), (item) => item.key);
     this.more.hidden = told.length <= this.shown;

@@ -4,6 +4,7 @@ import { actionWord, commandWords, isOpen, ms, sentence, statusWord, toneOf } fr
 
 const LOOK_BACK = 6;
 const TIMES_KEPT = 50;
+const COUNTED = /\b\d+ (failures|times)\b/g; // a number that moves does not make another story
 
 /**
  * Return the story, the oldest first. An item is
@@ -64,7 +65,7 @@ function tellChange(items, commands, told, event) {
     effects: [],
     by: cause?.kind === "self_heal" ? "self-healing" : [cause?.issuer, cause?.reason].filter(Boolean).join(": "),
     ...item,
-    key: JSON.stringify([item.title, item.text]),
+    key: JSON.stringify([item.title, item.text.replace(COUNTED, "# $1")]),
   });
 }
 
@@ -114,7 +115,7 @@ function fold(items) {
       continue;
     }
     const [one] = told.splice(at, 1);
-    told.push({ ...item, count: one.count + 1, times: [...one.times, ...item.times].slice(-TIMES_KEPT), first: one.first ?? one.times[0] });
+    told.push({ ...item, key: one.key, count: one.count + 1, times: [...one.times, ...item.times].slice(-TIMES_KEPT), first: one.first ?? one.times[0] });
   }
   const seen = new Map();
   for (const item of told) {
