@@ -217,7 +217,8 @@ class Worker:
             warden.lost_due = True
 
         self.warden_lost_due = sweep_soon
-        await warden.enlist()
+        if not await self._enlist(warden):
+            return
         await self.room.register()
         self.log.info("serving", "This worker serves the room", room=self.settings.room, engine=engine_id)
         duties = {
@@ -244,6 +245,20 @@ class Worker:
             for task in (*tasks, consumer):
                 task.cancel()
             await asyncio.gather(*tasks, consumer, return_exceptions=True)
+
+    async def _enlist(self, warden: Warden) -> bool:
+        """Claim this worker's name, which may take a while; False when the stop came first."""
+        enlisted = asyncio.create_task(warden.enlist(), name="enlist")
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({enlisted, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not enlisted.done():
+                return False
+            await enlisted
+            return True
+        finally:
+            enlisted.cancel()
+            stopped.cancel()
 
     async def _until_stopped(self, tasks: list[asyncio.Task[Any]]) -> None:
         """Wait for the stop; a role that ends by itself is a defect and ends the worker."""

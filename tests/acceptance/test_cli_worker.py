@@ -122,6 +122,17 @@ async def test_a_name_is_served_by_one_worker_at_a_time(here: Programs, workers:
     await third.says("serving")
 
 
+async def test_a_worker_that_waits_for_its_name_can_be_stopped(here: Programs, workers: Workers, room: str):
+    url, docker = here.environment["POINTSMAN_REDIS_URL"], here.environment["DOCKER_HOST"]
+    first = workers.start(url, docker, room=room, name="same", alive=60)
+    await first.says("serving")
+    second = workers.start(url, docker, room=room, name="same", alive=60)
+    await second.says("epoch")
+    ended = await second.stop(within=5)
+    assert ended.code == 0, ended.stderr
+    assert first.running
+
+
 async def test_a_redis_that_evicts_is_refused(here: Programs, make_redis: MakeRedis):
     server = make_redis(maxmemory_policy="allkeys-lru")
     for arguments in (("worker", "run"), ("worker", "check")):
