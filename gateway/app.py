@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -18,7 +17,7 @@ from contracts.keys import Keys
 from gateway import page
 from gateway.bodies import Health, Readiness, RoomList
 from gateway.calls import Call
-from gateway.desk import Desks
+from gateway.desk import Desk, Desks
 from gateway.guard import Guard
 from gateway.handlers.streams import Streams
 from gateway.log import Log
@@ -157,6 +156,9 @@ class Gateway:
                 handler = operation.stream
             desk.users += 1
             try:
+                if desk.room != self.settings.room:
+                    caller.need_room(desk.room)
+                    await self._need_served(desk)
                 return await handler(call)
             finally:
                 desk.users -= 1
@@ -173,6 +175,12 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the caller gets a problem and the log the rest
             self.journal.defect("defect", "A request met a defect", error, path=request.url.path)
             return Problem(500, "internal_error", "Internal server error").response()
+
+    async def _need_served(self, desk: Desk) -> None:
+        """Raise 404 for a room that no worker has ever served; our own room is one all the same."""
+        if (await desk.pulse()).meta.epoch is None:
+            desk.used_at = 0.0  # the next sweep closes it
+            raise Problem(404, "room_not_found", f"Room '{desk.room}' was never served")
 
     def _caller(self, request: Request) -> Caller:
         """Return who asks. Raises 401, and 429 for one who asks too often."""
@@ -200,7 +208,7 @@ class Gateway:
                 headers={"retry-after": str(max(1, round(seconds)))},
             )
 
-    def _desk(self, room: str) -> Any:
+    def _desk(self, room: str) -> Desk:
         try:
             Keys(room)
         except ValueError:

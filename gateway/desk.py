@@ -213,7 +213,7 @@ class Desks:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.idle / 4)
+            await asyncio.sleep(self._settings.idle / 20)
             oldest = asyncio.get_running_loop().time() - self._settings.idle
             for desk in list(self._desks.values()):
                 if not desk.users and desk.used_at < oldest and desk.room != self._settings.room:

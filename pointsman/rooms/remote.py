@@ -50,6 +50,8 @@ _ERRORS: dict[str, type[PointsmanError]] = BY_CODE | {
         Forbidden,
     )
 }
+# A room that was never served has no worker yet.
+_ERRORS["room_not_found"] = NoWorker
 #: What another try will not mend.
 _FINAL = frozenset({400, 401, 403, 404, 405, 421})
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError, ssl.SSLError)
@@ -256,6 +258,8 @@ def _error(status: int, body: bytes) -> PointsmanError:
         code, detail = str(problem["code"]), str(problem["detail"])
     except (ValueError, KeyError, TypeError):
         code, detail = "error", f"The gateway answered {status}"
-    error = _ERRORS.get(code, PointsmanError)(detail)
-    error.code, error.status = code, status
+    kind = _ERRORS.get(code, PointsmanError)
+    error = kind(detail)
+    if kind is PointsmanError:
+        error.code, error.status = code, status
     return error

@@ -31,7 +31,9 @@ PROBLEM = "application/problem+json"
 
 
 async def test_the_list_has_the_fields_of_the_document_and_nothing_else(scene: Scene):
-    container = scene.add("rtdetr", category="ai", display="RT-DETR Object Detection", port=8001, image="org/rtdetr:1")
+    container = scene.add(
+        "rtdetr", category="ai", display="RT-DETR Object Detection", port=8001, image="org/rtdetr:1"
+    )
     scene.add("stopped", category="ai", running=False)
     await scene.worker()
     served = await scene.gateway()
@@ -312,7 +314,9 @@ async def test_a_client_that_goes_away_loses_nothing(scene: Scene):
     served = await scene.gateway()
     await scene.known(served, "slow")
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    writer.write(b"POST /api/system/services/slow/restart HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    writer.write(
+        b"POST /api/system/services/slow/restart HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    )
     await writer.drain()
 
     async def asked() -> bool:
@@ -409,8 +413,12 @@ async def test_rooms_have_the_same_addresses(scene: Scene):
     assert location.startswith(f"{base}/commands/")
     assert (await served.http.get(location)).status_code == 200
     assert (await served.http.get("/api/rooms")).json() == {"rooms": [scene.room]}
-    assert (await served.http.get("/api/rooms/never-served/services")).status_code == 503
-    assert (await served.http.get("/api/rooms/NOT_A_ROOM/services")).status_code == 404
+    for nowhere in ("never-served", "NOT_A_ROOM"):
+        response = await served.http.get(f"/api/rooms/{nowhere}/services")
+        assert (response.status_code, response.json()["code"]) == (404, "room_not_found")
+    assert (await served.http.get("/api/system/services")).status_code == 503, (
+        "its own room is one all the same"
+    )
 
     async def told() -> dict[str, Any]:
         state: dict[str, Any] = (await served.http.get(f"{base}/room")).json()
