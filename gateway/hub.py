@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from itertools import islice
 
 import msgspec
 
@@ -20,7 +22,11 @@ KEPT = 10_000
 KEPT_BYTES = 8 * 1024 * 1024
 #: Events read from Redis at a time for a reader who was away longer.
 PAGE = 500
+#: Bytes of kept events handed to a client at a time.
+SLICE = 65_536
 LONGEST_PAUSE = 2.0
+#: Digits of the greatest revision that anybody could have seen.
+MOST_DIGITS = 18
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,23 +94,64 @@ class Hub:
 
     # Readers.
 
-    async def join(self, reader: Reader, last_id: str | None) -> None:
+    async def admit(self, reader: Reader, last_id: str | None) -> AsyncIterator[bytes]:
         """Let a reader in where it was, or with a reset where that is not known any more.
 
-        What it missed is put before what comes. Raises RedisUnavailable.
+        Gives what was missed in pieces, so that a slow client is waited for; behind the last piece
+        everything waits in the reader. Raises RedisUnavailable.
         """
+        revision, reason = self._place(last_id)
+        epoch = self.epoch
+        while reason is None:
+            if self.epoch != epoch:
+                reason = "epoch"
+            elif revision + 1 >= self._first:
+                piece, revision, whole = self._slice(reader, revision)
+                if whole:
+                    reader.push(piece)
+                    self.readers.add(reader)
+                    return
+                yield piece
+            else:
+                events = await self._subscriber.changes(revision, PAGE)
+                numbers = [event.number for event in events if event.epoch == epoch]
+                if not events or numbers != list(range(revision + 1, revision + 1 + len(events))):
+                    reason = "trimmed"
+                    continue
+                revision = numbers[-1]
+                items = (_item(event) for event in events)
+                yield b"".join([item.chunk for item in items if reader.wants(item)])
+        self._begin(reader, reason)
+
+    def _place(self, last_id: str | None) -> tuple[int, str | None]:
+        """Return the revision after which a reader goes on, or why it must begin anew."""
         if last_id is None:
-            self._begin(reader, "start")
-            return
+            return 0, "start"
         epoch, _, number = last_id.rpartition("/")
-        if not epoch or not number.isascii() or not number.isdecimal() or len(number) > 18:
-            self._begin(reader, "unknown_id")
-        elif epoch != self.epoch:
-            self._begin(reader, "epoch")
-        elif int(number) > self.revision:
-            self._begin(reader, "backwards")
-        else:
-            await self._resume(reader, int(number))
+        if not epoch or not (number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS):
+            return 0, "unknown_id"
+        if epoch != self.epoch:
+            return 0, "epoch"
+        revision = int(number)
+        return revision, "backwards" if revision > self.revision else None
+
+    @property
+    def _first(self) -> int:
+        """Return the first revision that is kept here, or the next one."""
+        return self._kept[0].revision if self._kept else self.revision + 1
+
+    def _slice(self, reader: Reader, revision: int) -> tuple[bytes, int, bool]:
+        """Return kept events after a revision, the last one's revision, and whether that is all."""
+        chunks: list[bytes] = []
+        size = 0
+        for item in islice(self._kept, revision + 1 - self._first, None):
+            if size >= SLICE:
+                return b"".join(chunks), revision, False
+            revision = item.revision
+            if reader.wants(item):
+                chunks.append(item.chunk)
+                size += len(item.chunk)
+        return b"".join(chunks), revision, True
 
     def leave(self, reader: Reader) -> None:
         """Let a reader go."""
@@ -120,36 +167,6 @@ class Hub:
         reader.clear()
         reader.push(self._reset_chunk(reason, snapshots=reader.snapshots))
         self.readers.add(reader)
-
-    async def _resume(self, reader: Reader, revision: int) -> None:
-        first = self._kept[0].revision if self._kept else self.revision + 1
-        if revision + 1 >= first:
-            for item in self._kept:
-                if item.revision > revision and reader.wants(item):
-                    reader.push(item.chunk)
-            self.readers.add(reader)
-            return
-        epoch = self.epoch
-        while True:
-            events = await self._subscriber.changes(revision, PAGE)
-            if self.epoch != epoch or not events:
-                break
-            for event in events:
-                if event.epoch != epoch or event.number != revision + 1:
-                    self._begin(reader, "trimmed" if event.epoch == epoch else "epoch")
-                    return
-                revision = event.number
-                item = _item(event)
-                if reader.wants(item):
-                    reader.push(item.chunk)
-            first = self._kept[0].revision if self._kept else self.revision + 1
-            if self.epoch == epoch and revision + 1 >= first:
-                for item in self._kept:
-                    if item.revision > revision and reader.wants(item):
-                        reader.push(item.chunk)
-                self.readers.add(reader)
-                return
-        self._begin(reader, "epoch" if self.epoch != epoch else "trimmed")
 
     # The room.
 

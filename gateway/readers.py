@@ -44,7 +44,7 @@ class Reader:
 
     def push(self, chunk: bytes) -> None:
         """Let a chunk wait for the client."""
-        if self.cut or self.ended:
+        if self.cut or self.ended or not chunk:
             return
         full = len(self._waiting) >= self._most_events or self._bytes + len(chunk) > self._most_bytes
         # A single chunk above the limit (a reset with very many services) goes to who has taken all else.

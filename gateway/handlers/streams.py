@@ -6,6 +6,7 @@ import time
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from contracts.errors import PointsmanError
 from gateway.calls import Call
 from gateway.desk import Desk
 from gateway.handlers.services import known_form
@@ -81,16 +82,10 @@ async def _stream(call: Call, name: str | None) -> Response:
     desk.hub.start()
     await desk.hub.ready(2 * call.settings.redis_timeout)
     streams: Streams = call.request.app.state.streams
+    last_id = call.request.headers.get("last-event-id") or call.query("last_event_id")
     streams.enter(call.caller.key)
-    try:
-        last_id = call.request.headers.get("last-event-id") or call.query("last_event_id")
-        await desk.hub.join(reader, last_id or None)
-    except BaseException:
-        desk.hub.leave(reader)
-        streams.leave(call.caller.key)
-        raise
     desk.start_beats()
-    return EventStream(reader, desk, streams, call)
+    return EventStream(reader, desk, streams, call, last_id or None)
 
 
 class EventStream(Response):
@@ -98,12 +93,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, reader: Reader, desk: Desk, streams: Streams, call: Call) -> None:
+    def __init__(self, reader: Reader, desk: Desk, streams: Streams, call: Call, last_id: str | None) -> None:
         self.status_code = 200
         self.background = None
         self.body = b""
         self.init_headers(_HEADERS)
         self._reader = reader
+        self._last_id = last_id
         self._desk = desk
         self._streams = streams
         self._caller = call.caller
@@ -126,6 +122,10 @@ class EventStream(Response):
             if scope["method"] == "HEAD":
                 return
             await send({"type": "http.response.body", "body": RETRY, "more_body": True})
+            async for piece in self._desk.hub.admit(reader, self._last_id):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if reader.ended:
+                    return
             while chunk := await reader.take():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 if self._caller.expires is not None and time.time() >= self._caller.expires:
@@ -134,6 +134,8 @@ class EventStream(Response):
                 self._log.warning(
                     "reader_cut", "A slow reader was cut; it may come back", caller=self._caller.key
                 )
+        except PointsmanError as error:
+            self._log.warning("stream_ended", "A reader could not be brought up to date", error=error.message)
         finally:
             gone.cancel()
             self._desk.hub.leave(reader)

@@ -11,6 +11,7 @@ import pytest
 
 from publisher import Publisher
 from tests.support.gateway import Scene, Sent, Served, stream, take
+from tests.support.roombook import RoomBook, service
 from tests.support.waiting import eventually
 
 PATH = "/api/system/services/events"
@@ -116,6 +117,26 @@ async def test_a_reader_who_was_away_long_is_served_from_redis(scene: Scene, mon
         assert numbers(await take(events, 24)) == list(range(first, first + 24))
         await served.act("rtdetr", "restart")
         assert numbers(await take(events, 3)) == list(range(first + 24, first + 27))
+
+
+@pytest.mark.parametrize("kept", [50, 100_000], ids=["from-redis", "from-memory"])
+async def test_a_long_absence_is_made_good_piece_by_piece(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, kept: int
+):
+    monkeypatch.setattr("gateway.hub.KEPT", kept)
+    book = RoomBook(scene.redis, scene.room)
+    book.open()
+    book.put(service(1))
+    served = await scene.gateway(stream_events=100, stream_bytes=100_000)
+    async with book.served(), stream(served) as events:
+        (reset,) = await take(events, 1)
+    for _ in range(6):
+        book.change_many(("service-00001", {"failure_count": count}) for count in range(500))
+    async with book.served(), stream(served, last=reset.id) as events:
+        found = await take(events, 3000, within=30)
+        assert numbers(found) == list(range(1, 3001)), "more than may wait for a slow reader"
+        book.change("service-00001", failure_count=7)
+        assert numbers(await take(events, 1)) == [3001]
 
 
 async def test_what_cannot_be_resumed_is_a_reset_that_says_why(scene: Scene, monkeypatch: pytest.MonkeyPatch):
