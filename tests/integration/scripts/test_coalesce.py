@@ -273,7 +273,9 @@ def test_a_target_that_ends_unbegun_hands_its_place_to_the_oldest_joiner(room: R
 def test_a_lease_on_a_cancelled_target_is_void_and_the_heir_is_given_anew(room: Room):
     add(room, "target", "heir")
     grant = room.take("w1").only()
+    room.client.delete(room.keys.wake)
     room.cancel("target")
+    assert room.client.xlen(room.keys.wake) == 1  # others may take the heir
     assert room.begin(grant) == ["fenced"]
     assert room.renew(grant) == [False]
     assert room.settle(grant).word == "fenced"

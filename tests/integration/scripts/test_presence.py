@@ -217,7 +217,8 @@ def test_a_look_that_was_drawn_earlier_is_refused(room: Room):
     before = room.dump()
     assert room.observe("web", {"status": "stopped"}, ticket=4) == ["old"]
     assert room.dump() == before
-    assert room.observe("web", {"status": "stopped"}, ticket=6)[0] == "ok"
+    assert room.observe("web", {"status": "stopped"}, ticket=5)[0] == "ok"
+    assert room.observe("web", {"status": "running"}, ticket=6)[0] == "ok"
 
 
 def test_a_look_that_was_drawn_before_a_commands_own_is_refused(room: Room):
