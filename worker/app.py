@@ -20,6 +20,7 @@ from worker.adapters.redis.ledger import RedisLedger
 from worker.adapters.redis.link import Link
 from worker.adapters.redis.room import Room
 from worker.consumer import Consumer
+from worker.ending import end_all
 from worker.executor import Executor
 from worker.gauge import EngineGauge
 from worker.healer import Healer
@@ -189,8 +190,7 @@ class Worker:
         try:
             await self._serve(link, ready)
         finally:
-            link.cancel()
-            await asyncio.gather(link, *self._epoch_tasks, return_exceptions=True)
+            await end_all([link, *self._epoch_tasks])
             await self.link.close()
             await self.inbox.close()
             await self.board.close()
@@ -242,9 +242,8 @@ class Worker:
             await self._until_stopped([*tasks, consumer, link])
             await self._wind_down(consumer)
         finally:
-            for task in (*tasks, consumer):
-                task.cancel()
-            await asyncio.gather(*tasks, consumer, return_exceptions=True)
+            await end_all([*tasks, consumer])
+            await end_all(self.consumer.slots)  # there are some only where there was no time to drain them
 
     async def _enlist(self, warden: Warden) -> bool:
         """Claim this worker's name, which may take a while; False when the stop came first."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.core.decide import STATE_ONLY
 from worker.core.delivery import Grant, Taken
+from worker.ending import end_all
 from worker.executor import Executor, LeaseLost, NotBegun
 from worker.limits import Limits
 from worker.ports import Clock, Inbox, Ledger, Log, RedisLost, RoomRefused
@@ -50,6 +51,11 @@ class Consumer:
         return list(self._slots.values())
 
     @property
+    def slots(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that run them."""
+        return list(self._slots)
+
+    @property
     def running(self) -> int:
         """Return how many commands run."""
         return len(self._slots)
@@ -84,8 +90,7 @@ class Consumer:
                 self._nudge.clear()
         finally:
             if wake is not None:
-                wake.cancel()
-                await asyncio.wait({wake})
+                await end_all([wake])
 
     async def _take_once(self) -> float:
         """Take once; return how long to wait before the next, 0 for at once."""
@@ -185,11 +190,8 @@ class Consumer:
         """Wait for what runs, at most `seconds`; then cut it off and hand its lanes back in one step."""
         if self._slots:
             await asyncio.wait(set(self._slots), timeout=seconds)
-        left = dict(self._slots)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(set(left))
+        if left := self.slots:
+            await end_all(left)
             try:
                 # All that this process holds, a lane too that came with a settlement whose answer was cut off.
                 await self._ledger.reconcile([])

@@ -17,7 +17,7 @@ _LEDGER: Final = {
     "settle": "settle",
     "renew": "renew",
     "hand_back": "handback",
-    "reconcile": "reconcile",
+    "reconcile": "handback",
 }
 _ENGINE: Final = {"start": "call", "stop": "call", "restart": "call"}
 _LOOKOUT: Final = {"look": "first-look", "look_again": "after-look"}

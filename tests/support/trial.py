@@ -38,14 +38,14 @@ class Scene:
     container: str
     before: int = 0
 
-    def doomed(self, crash: str = "", *, name: str = "doomed", **settings: object) -> Program:
+    def doomed(self, crash: str = "", *, name: str = "doomed", **settings: Any) -> Program:
         """Start a worker with a crash point, as a program of its own."""
         trial = self.trial
         return trial.workers.start(
             trial.server.url, trial.docker.url, room=self.room, name=name, crash=crash, **settings
         )
 
-    def worker(self, name: str = "heir", **settings: object) -> AbstractAsyncContextManager[Worker]:
+    def worker(self, name: str = "heir", **settings: Any) -> AbstractAsyncContextManager[Worker]:
         """Run a worker in this process."""
         return worker_here(self.trial.server.url, self.trial.engine, room=self.room, name=name, **settings)
 

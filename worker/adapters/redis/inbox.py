@@ -14,6 +14,9 @@ from worker.adapters.redis.room import Room
 from worker.core.delivery import Grant, Taken
 from worker.core.state import ServiceState, memo_from_text
 
+#: Beyond the time that it may block, how long the blocking read may take to answer, seconds.
+ANSWER = 5.0
+
 
 def read_state(snapshot: list[str], ver: str, memo: str) -> ServiceState:
     """Return a service's state from a script's answer."""
@@ -47,7 +50,7 @@ class RedisInbox:
             decode_responses=True,
             encoding_errors="replace",
             protocol=2,
-            socket_timeout=limits.idle + 5,
+            socket_timeout=None,  # `wait` has a bound of its own
             socket_connect_timeout=5,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
@@ -83,11 +86,14 @@ class RedisInbox:
         """Block on the commands after `position` and on the wake stream, at most `seconds` (and the idle time)."""
         block = max(1, int(min(seconds, self._block) * 1000))
         commands, wake = self._room.keys.commands, self._room.keys.wake
+        streams: dict[Any, Any] = {commands: position}
         try:
-            if self._wake_seen == "$":
-                last: Any = await self._blocking.xrevrange(wake, count=1)
-                self._wake_seen = last[0][0] if last else "0-0"
-            answer: Any = await self._blocking.xread({commands: position, wake: self._wake_seen}, count=1, block=block)
+            async with asyncio.timeout(block / 1000 + ANSWER):
+                if self._wake_seen == "$":
+                    last: Any = await self._blocking.xrevrange(wake, count=1)
+                    self._wake_seen = last[0][0] if last else "0-0"
+                streams[wake] = self._wake_seen
+                answer: Any = await self._blocking.xread(streams, count=1, block=block)
         except (RedisError, OSError, TimeoutError):
             # The link sees the outage and says so; here it only must not spin.
             await asyncio.sleep(min(seconds, 0.2))
