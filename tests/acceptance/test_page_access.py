@@ -7,7 +7,7 @@ import pytest
 
 from contracts.keys import Keys
 from gateway.tokens import LEEWAY, ServicesScope, mint
-from tests.support.browser import Sight, Sights
+from tests.support.browser import Sight, Sights, scene_in
 from tests.support.gateway import Scene
 
 playwright = pytest.importorskip(
@@ -219,22 +219,21 @@ async def test_a_token_that_ends_and_a_room_that_is_closed_are_told(stage: Scene
 async def test_rooms_are_chosen_among(stage: Scene, browser: Sights):
     stage.add("rtdetr")
     await stage.worker()
-    other = Scene(stage.redis, f"{stage.room}-b")
-    other.add("whisper")
-    await other.worker("w2")
-    served = await stage.gateway()
-    await stage.known(served, "rtdetr")
-    sight = await browser.open(served.url)
-    await expect(sight.row("rtdetr")).to_be_visible()
-    await sight.page.get_by_label("Room").select_option(other.room)
-    await expect(sight.row("whisper")).to_be_visible()
-    await expect(sight.row("rtdetr")).to_have_count(0)
-    assert f"/#/room/{other.room}" in sight.page.url
-    await sight.ask("restart", "whisper")
-    await expect(sight.row("whisper").locator(".cell-restarts")).to_have_text("1")
-    await sight.row("whisper").get_by_role("link").click()
-    await expect(sight.page.locator(".story-item").first).to_contain_text("Restarted")
-    await sight.page.go_back()
-    await sight.page.go_back()
-    await expect(sight.row("rtdetr")).to_be_visible()
-    await other.close()
+    async with scene_in(stage.redis, f"{stage.room}-b") as other:
+        other.add("whisper")
+        await other.worker("w2")
+        served = await stage.gateway()
+        await stage.known(served, "rtdetr")
+        sight = await browser.open(served.url)
+        await expect(sight.row("rtdetr")).to_be_visible()
+        await sight.page.get_by_label("Room").select_option(other.room)
+        await expect(sight.row("whisper")).to_be_visible()
+        await expect(sight.row("rtdetr")).to_have_count(0)
+        assert f"/#/room/{other.room}" in sight.page.url
+        await sight.ask("restart", "whisper")
+        await expect(sight.row("whisper").locator(".cell-restarts")).to_have_text("1")
+        await sight.row("whisper").get_by_role("link").click()
+        await expect(sight.page.locator(".story-item", has_text="Restarted")).to_be_visible()
+        await sight.page.go_back()
+        await sight.page.go_back()
+        await expect(sight.row("rtdetr")).to_be_visible()

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.keys import Keys
 from publisher import Publisher
-from tests.support.browser import Sights
+from tests.support.browser import Sights, scene_in
 from tests.support.gateway import Scene
 from tests.support.host import LOOPBACK, free_port
 from tests.support.processes import Programs
@@ -130,22 +130,21 @@ async def test_the_page_goes_on_where_it_was_when_the_gateway_was_killed(
 async def test_a_new_epoch_is_told_and_the_list_is_read_anew(
     private_redis: RedisServer, room: str, browser: Sights
 ):
-    stage = Scene(private_redis, room)
-    stage.add("rtdetr")
-    await stage.worker()
-    served = await stage.gateway(heartbeat=0.5)
-    await stage.known(served, "rtdetr")
-    sight = await browser.open(served.url)
-    await sight.live()
-    await expect(sight.banner("reset")).to_have_count(0)
-    private_redis.admin.flushall()
-    stage.add("whisper")
-    await expect(sight.banner("reset")).to_contain_text("The room began a new epoch", timeout=20_000)
-    await expect(sight.row("whisper")).to_be_visible()
-    await expect(sight.row("rtdetr")).to_be_visible()
-    await sight.banner("reset").locator("button").click()
-    await expect(sight.banner("reset")).to_have_count(0)
-    await stage.close()
+    async with scene_in(private_redis, room) as stage:
+        stage.add("rtdetr")
+        await stage.worker()
+        served = await stage.gateway(heartbeat=0.5)
+        await stage.known(served, "rtdetr")
+        sight = await browser.open(served.url)
+        await sight.live()
+        await expect(sight.banner("reset")).to_have_count(0)
+        private_redis.admin.flushall()
+        stage.add("whisper")
+        await expect(sight.banner("reset")).to_contain_text("The room began a new epoch", timeout=20_000)
+        await expect(sight.row("whisper")).to_be_visible()
+        await expect(sight.row("rtdetr")).to_be_visible()
+        await sight.banner("reset").locator("button").click()
+        await expect(sight.banner("reset")).to_have_count(0)
 
 
 async def test_lag_absent_workers_and_a_dead_engine_are_said(stage: Scene, browser: Sights):
@@ -229,7 +228,7 @@ async def test_a_service_has_a_page_with_its_story_and_its_commands(stage: Scene
 
     stage.engine.kill("rtdetr", 9)
     await expect(sight.page.locator(".service-why")).to_contain_text("exited with code 9")
-    await expect(sight.page.locator(".story-item").first).to_contain_text("exited with code 9")
+    await expect(sight.page.locator(".story-item", has_text="exited with code 9")).to_be_visible()
     await sight.page.locator('.service-buttons [data-action="start"]').click()
     await sight.dialog().locator('button[type="submit"]').click()
     await expect(sight.page.locator(".service-head")).to_have_attribute("data-tone", "good")

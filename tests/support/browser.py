@@ -5,6 +5,7 @@ Fixtures `browser`: open pages with it; what a page complains of fails its test.
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -135,6 +136,15 @@ async def browser(_chromium: "Browser") -> AsyncIterator[Sights]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(redis_server: RedisServer, room: str) -> AsyncIterator[Scene]:
     """Give an empty scene, as `scene` does, in the session's loop."""
-    made = Scene(redis_server, room)
-    yield made
-    await made.close()
+    async with scene_in(redis_server, room) as made:
+        yield made
+
+
+@asynccontextmanager
+async def scene_in(server: RedisServer, room: str) -> AsyncIterator[Scene]:
+    """Give an empty scene in a room of any server; it ends with the block."""
+    made = Scene(server, room)
+    try:
+        yield made
+    finally:
+        await made.close()
