@@ -162,10 +162,11 @@ async def stream(
     sent.setdefault("accept", "text/event-stream")
     async with served.http.stream("GET", path, headers=sent) as response:
         assert response.status_code == 200, await response.aread()
-        yield _events(response)
+        yield read_events(response)
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[Sent]:
+async def read_events(response: httpx.Response) -> AsyncIterator[Sent]:
+    """Read the events of an answer, heartbeats too."""
     fields: dict[str, str] = {}
     async for line in response.aiter_lines():
         if line:
@@ -177,7 +178,9 @@ async def _events(response: httpx.Response) -> AsyncIterator[Sent]:
         fields = {}
 
 
-async def take(events: AsyncIterator[Sent], count: int, *, within: float = 10, beats: bool = False) -> list[Sent]:
+async def take(
+    events: AsyncIterator[Sent], count: int, *, within: float = 10, beats: bool = False
+) -> list[Sent]:
     """Return the next `count` events, heartbeats left out unless asked for."""
     found: list[Sent] = []
     async with asyncio.timeout(within):
