@@ -6,7 +6,7 @@ import json
 import pytest
 
 from contracts.commands import SELF_HEAL
-from contracts.errors import IdempotencyConflict, InvalidCommand, UnknownCommand
+from contracts.errors import InvalidCommand, UnknownCommand
 from contracts.events import DeadKind
 from contracts.keys import Keys
 from contracts.receipts import ReceiptStatus
@@ -114,12 +114,12 @@ async def test_ids_and_the_reserved_issuer_are_not_for_setting(dead, bury, chang
         await dead.requeue(letter, changes)
 
 
-async def test_an_id_that_somebody_took_is_a_conflict(dead, bury, fake_redis):
+async def test_an_id_that_somebody_took_is_passed_over(dead, bury, fake_redis):
     letter = await bury({"action": "stop", "service": "a"})
     taken = {"id": f"{letter}:r1", "status": "queued", "action": "start", "service": "a"}
     await fake_redis.hset(KEYS.command(f"{letter}:r1"), mapping=taken)
-    with pytest.raises(IdempotencyConflict):
-        await dead.requeue(letter)
+    receipt = await dead.requeue(letter)
+    assert receipt.id == f"{letter}:r2"
 
 
 async def test_dropping_counts_what_was_there(dead, bury, fake_redis):
