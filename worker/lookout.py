@@ -1,6 +1,5 @@
 """Looks at services by name: list and inspect, resolved anew each time."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from worker.core.container import Container, Listed
@@ -8,6 +7,7 @@ from worker.core.discovery import Ambiguous, Found, Grouping, group
 from worker.core.labels import ServiceLabels
 from worker.core.look import Clash, Look, Missing, Present
 from worker.ports import Engine
+from worker.together import both
 
 #: Containers whose parsed labels are kept; past it all are read anew.
 PARSED_KEPT = 10_000
@@ -35,7 +35,7 @@ class Lookout:
         """
         guessed: Container | None = None
         if near is not None:
-            listed, guessed = await asyncio.gather(self._engine.list(), self._engine.inspect(near))
+            listed, guessed = await both(self._engine.list(), self._engine.inspect(near))
         else:
             listed = await self._engine.list()
         for last in (False, True):  # a container removed between list and inspect: the next list tells
