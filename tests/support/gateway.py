@@ -83,7 +83,7 @@ class Scene:
 
     async def worker(self, name: str = "w1", **settings: Any) -> Worker:
         """Start a worker; return once it is listed."""
-        given = {"redis_url": self.redis.url, "room": self.room, "POINTSMAN_WORKER_NAME": name}
+        given: JSON = {"redis_url": self.redis.url, "room": self.room, "POINTSMAN_WORKER_NAME": name}
         worker = Worker(WorkerSettings(**(given | settings)), self.engine.client(), NullLog())
         ready = asyncio.Event()
         task = asyncio.create_task(worker.run(ready=ready.set), name=f"worker {name}")
@@ -102,7 +102,7 @@ class Scene:
 
     async def gateway(self, **settings: Any) -> Served:
         """Start a gateway of this room on a free port, without a limit of its pace unless one is given."""
-        given = {"redis_url": self.redis.url, "room": self.room, "port": 0, "rate": 0, "log_level": "error"}
+        given: JSON = {"redis_url": self.redis.url, "room": self.room, "port": 0, "rate": 0}
         gateway = Gateway(GatewaySettings(**(given | settings)), Log("json", "error"))
         server = make_server(gateway)
         ready = asyncio.Event()

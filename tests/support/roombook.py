@@ -32,7 +32,7 @@ class RoomBook:
 
     def open(self) -> None:
         """Begin the room's epoch, with an engine that answers."""
-        facts = {"contract": "1", "epoch": EPOCH, "revision": "0", "engine_status": "available"}
+        facts: Any = {"contract": "1", "epoch": EPOCH, "revision": "0", "engine_status": "available"}
         self._redis.hset(self.keys.meta, mapping=facts)
         self._redis.sadd(self.keys.rooms, self.keys.room)
 
@@ -68,7 +68,7 @@ class RoomBook:
         pipe = self._redis.pipeline(transaction=False)
         for snapshot in snapshots:
             self.snapshots[snapshot.name] = snapshot
-            pipe.hset(self.keys.service(snapshot.name), mapping=encode_snapshot(snapshot))
+            pipe.hset(self.keys.service(snapshot.name), mapping=_hash(snapshot))
             pipe.sadd(self.keys.services, snapshot.name)
         pipe.execute()
 
@@ -86,7 +86,6 @@ class RoomBook:
             before = self.snapshots[name]
             snapshot = replace(before, **fields, revision=self.revision)
             self.snapshots[name] = snapshot
-            seconds, micros = 1_767_225_600 + self.revision, 0
             event = event_of(
                 EventType.SERVICE_CHANGED,
                 ServiceData(
@@ -98,11 +97,11 @@ class RoomBook:
                 room=self.keys.room,
                 epoch=EPOCH,
                 revision=self.revision,
-                time=format_ms(seconds * 1000 + micros),
+                time=format_ms((1_767_225_600 + self.revision) * 1000),
                 subject=name,
             )
             text = event_to_json(event)
-            pipe.hset(self.keys.service(name), mapping=encode_snapshot(snapshot))
+            pipe.hset(self.keys.service(name), mapping=_hash(snapshot))
             pipe.hset(self.keys.meta, "revision", self.revision)
             pipe.xadd(self.keys.changes, {EVENT_FIELD: text}, id=f"{self.revision}-0")
             pipe.publish(self.keys.events, text)
@@ -111,9 +110,13 @@ class RoomBook:
         return events
 
 
+def _hash(snapshot: Snapshot) -> Any:
+    return encode_snapshot(snapshot)
+
+
 def service(number: int, **fields: Any) -> Snapshot:
     """Return the snapshot of a service with a number."""
-    given = {
+    given: dict[str, Any] = {
         "name": f"service-{number:05d}",
         "status": ServiceStatus.RUNNING,
         "display_name": f"Service {number}",
