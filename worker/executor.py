@@ -280,9 +280,14 @@ class Executor:
         look = await self._patient_look(course)
         if look is None:
             return await self._engine_gone(course)
-        if isinstance(self._judge(course, look), Happened):
-            return await self._succeed(course, look, recovered=False)
-        return await self._settle(course, _failure("500", "engine_error", error.message), look)
+        match self._judge(course, look):
+            case Happened():
+                return await self._succeed(course, look, recovered=False)
+            case Void() | Elsewhere():
+                # The container went under our hands: what has its name now decides, as if nothing had been asked.
+                return await self._pursue(course, look)
+            case Wait() | Overdue():
+                return await self._settle(course, _failure("500", "engine_error", error.message), look)
 
     # Watching for the effect
 

@@ -44,7 +44,8 @@ local function grant_head(service, who)
   return grant
 end
 
--- Gives up to `free` lanes away, longest waiting first. state_only: only heads that need no engine, wherever they wait.
+-- Gives up to `free` lanes away, longest waiting first. state_only: only heads that need no engine, wherever they wait; one that
+-- was begun by a worker that is gone needs none either once its deadline has come: it is to be ended.
 local function grant_ready(free, who, state_only)
   local granted, tried = {}, 0
   who.unsound = {}
@@ -53,7 +54,8 @@ local function grant_ready(free, who, state_only)
       if #granted >= free then break end
       if is_type(lane_key(service), 'zset') then
         local receipt = receipt_of(lane_head(service))
-        if not receipt or receipt.action == 'enable' or receipt.action == 'disable' then
+        if not receipt or receipt.action == 'enable' or receipt.action == 'disable'
+          or (receipt.status == 'running' and (parse_ms(receipt.expires_at or '') or 0) <= NOW) then
           redis.call('ZREM', READY, service)
           granted[#granted + 1] = grant_head(service, who)
         end
