@@ -45,7 +45,12 @@ class Desk:
         self._log = log
         timeout, prefix = settings.redis_timeout, settings.prefix
         self.publisher = Publisher(
-            settings.redis_url, room=room, prefix=prefix, alive=settings.alive, timeout=timeout
+            settings.redis_url,
+            room=room,
+            prefix=prefix,
+            stream_limit=settings.max_backlog,
+            alive=settings.alive,
+            timeout=timeout,
         )
         self.subscriber = Subscriber(
             settings.redis_url, room=room, prefix=prefix, alive=settings.alive, timeout=timeout
@@ -75,6 +80,7 @@ class Desk:
             return self._pulse
         if self._pulsing is None or self._pulsing.done():
             self._pulsing = asyncio.create_task(self._feel(), name=f"pointsman gateway pulse {self.room}")
+            self._pulsing.add_done_callback(_seen)
         return await asyncio.shield(self._pulsing)
 
     async def _feel(self) -> Pulse:
@@ -156,6 +162,12 @@ class Desk:
             engine=None if pulse is None else pulse.meta.engine_status,
             workers=None if pulse is None else len(pulse.workers),
         )
+
+
+def _seen(task: "asyncio.Task[Pulse]") -> None:
+    """Take note of an error also where nobody waits for it any more: the next look meets it again."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Desks:

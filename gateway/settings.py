@@ -53,6 +53,8 @@ class GatewaySettings(BaseSettings):
     wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
     #: The longest wait that may be asked for.
     max_wait: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    #: Unsettled commands in a room beyond which none is taken; 0 for no limit.
+    max_backlog: Annotated[int, Field(ge=0, le=10_000_000)] = 100_000
     #: Who asks, in a room without tokens.
     issuer: Annotated[str, Field(min_length=1, max_length=256)] = "http"
     #: Longest wait for an answer of Redis.

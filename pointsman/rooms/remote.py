@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from subscriber import Change, Reset, ResetReason
 
 #: Seconds for an answer beyond the wait that was asked for.
 MARGIN = 15.0
+#: Seconds of one request's wait; whatever is between may not let a longer one be.
+TURN = 30.0
 #: Seconds without a byte after which a stream counts as lost; the gateway's heartbeat comes every five.
 SILENCE = 16.0
 #: A request that the line has lost is sent again so often, with the same key.
@@ -86,14 +89,18 @@ class RemoteLink(Link):
         said: dict[str, Any] = {name: value for name, value in asking.items() if name != "key" and value}
         if asking.get("timeout") == 0:
             said["timeout"] = 0
-        headers = {
-            "idempotency-key": asking.get("key") or str(uuid.uuid4()),
-            "prefer": f"wait={round(wait)}",
-        }
+        key = asking.get("key") or str(uuid.uuid4())
         path = f"/services/{quote(service, safe='')}/{action}"
-        status, answered, body = await self._request(
-            "POST", path, headers=headers, json=said or None, wait=wait, repeated=True
-        )
+        ends = asyncio.get_running_loop().time() + wait
+        while True:
+            left = max(0.0, ends - asyncio.get_running_loop().time())
+            headers = {"idempotency-key": key, "prefer": f"wait={math.ceil(min(left, TURN))}"}
+            status, answered, body = await self._request(
+                "POST", path, headers=headers, json=said or None, wait=min(left, TURN), repeated=True
+            )
+            # A repeat of a key waits on the same command: a long wait is made of several turns.
+            if status != 202 or left <= TURN:
+                break
         command_id = answered.get("pointsman-command", "")
         receipt = await self._receipt(command_id, action, service, status, body)
         if status == 202 and wait and not receipt.settled:

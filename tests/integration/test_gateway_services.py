@@ -451,6 +451,17 @@ async def test_one_service_with_all_that_is_known_and_its_story(scene: Scene):
         assert (await served.http.get(f"{BASE}/rtdetr/events?{query}")).status_code == 400
 
 
+async def test_a_backlog_has_an_end(scene: Scene):
+    scene.add("slow", stop_delay=1.0)
+    await scene.worker()
+    served = await scene.gateway(max_backlog=2)
+    await scene.known(served, "slow")
+    answers = [await served.act("slow", "restart", headers={"prefer": "wait=0"}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert answers[2].json()["code"] == "stream_full"
+    scene.engine.container("slow").behaviour.stop_delay = 0.0
+
+
 async def test_a_trace_is_carried_into_the_receipt(scene: Scene):
     scene.add("rtdetr")
     await scene.worker()

@@ -178,6 +178,18 @@ async def test_a_wait_that_is_too_short_raises_and_none_at_all_returns(scene: Sc
         await eventually(done, within=15)
 
 
+async def test_a_long_wait_is_made_of_several_turns(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pointsman.rooms.remote.TURN", 1.0)
+    scene.add("slow", stop_delay=2.5)
+    await scene.worker()
+    served = await scene.gateway()
+    await scene.known(served, "slow")
+    async with RoomClient(served.url, room=scene.room) as room:
+        receipt = await room.services.restart(service_id="slow", wait=20)
+    assert receipt.succeeded
+    assert len(scene.engine.effects("slow", "start")) == 2
+
+
 async def test_nobody_there_is_an_error_with_a_code(scene: Scene, address: Address):
     async with RoomClient(await address(), room=scene.room) as room:
         with pytest.raises(NoWorker):
