@@ -147,6 +147,22 @@ async def test_a_new_epoch_is_told_and_the_list_is_read_anew(
         await expect(sight.banner("reset")).to_have_count(0)
 
 
+async def test_an_empty_room_fills_by_itself(stage: Scene, browser: Sights):
+    served = await stage.gateway(heartbeat=0.3, pulse=0)
+    sight = await browser.open(served.url)
+    await expect(sight.page.locator(".empty")).to_contain_text("No services yet")
+    await expect(sight.banner("workers")).to_contain_text("No worker is alive.")
+    await sight.go("workers")
+    await expect(sight.page.locator(".empty")).to_contain_text("pointsman worker run")
+    stage.add("first")
+    await stage.worker("w1")
+    await expect(sight.page.locator(".card")).to_contain_text("w1")
+    await expect(sight.banner("workers")).to_have_count(0)
+    await sight.go("")
+    await expect(sight.row("first")).to_be_visible()
+    await expect(sight.banner("reset")).to_have_count(0)
+
+
 async def test_lag_absent_workers_and_a_dead_engine_are_said(stage: Scene, browser: Sights):
     stage.add("rtdetr")
     worker = await stage.worker(beat=0.2, alive=1, engine_silence=0.6, engine_ping=0.2)

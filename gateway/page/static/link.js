@@ -63,8 +63,8 @@ export class Link {
     this.lastAt = Date.now();
     const said = JSON.parse(data);
     if (event === "reset") {
+      const again = this.begun && store.epoch !== null; // the first epoch of a room is no new one
       store.reset(said);
-      const again = this.begun;
       this.begun = true;
       this.set({ phase: "live", reset: again ? { reason: said.reason, at: Date.now() } : null });
       this.look(true);
