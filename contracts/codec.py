@@ -59,10 +59,11 @@ S = TypeVar("S", bound=Struct)
 
 
 def _decoder(struct: type[S]) -> Callable[..., S]:
-    """Return the fast function from a flat hash to `struct`: one comprehension, then one call in C."""
-    names = struct.__struct_fields__
-    text_name = {name: name for name in names}.get
-    byte_name = {name.encode(): name for name in names}.get
+    """Return the fast function from a flat hash to `struct`: a dictionary of texts, then one call in C.
+
+    Msgspec passes over unknown names, so that only empty values, where there are any, are left out here.
+    """
+    byte_name = {name.encode(): name for name in struct.__struct_fields__}.get
     convert = msgspec.convert
 
     def decode(fields: Hash, **given: str) -> S:
@@ -75,7 +76,9 @@ def _decoder(struct: type[S]) -> Callable[..., S]:
             if isinstance(first, bytes):
                 texts = {name: value.decode() for key, value in pairs if value and (name := byte_name(key))}
             else:
-                texts = {name: value for key, value in pairs if value and (name := text_name(key))}
+                texts = dict(pairs)
+                if "" in texts.values():
+                    texts = {name: value for name, value in texts.items() if value}
             if given:
                 texts.update(given)
             return convert(texts, struct, strict=False)

@@ -9,7 +9,7 @@ TIME_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1
 #: The last millisecond of the year 9999.
 MAX_MS = 253_402_300_799_999
 
-_TIME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _ADVICE = "write UTC of the years 1970 to 9999 as 2026-01-01T00:00:00.000Z"
 _SHOWN = 40
@@ -39,14 +39,23 @@ def parse_ms(text: str) -> int:
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:_SHOWN]!a} is not a time: {_ADVICE}")
-    year, month, day, hour, minute, second, fraction = match.groups()
+    second, fraction = match.groups()
+    ms = _parse_second(second)
+    return ms + int(fraction[:3].ljust(3, "0")) if fraction else ms
+
+
+@lru_cache(maxsize=256)
+def _parse_second(text: str) -> int:
+    """Return a time up to its second in milliseconds; as with `_format_second`, the same ones come again."""
     try:
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+        hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:])
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
-        raise ValueError(f"{text!a} is not a time that exists ({error}): {_ADVICE}") from None
+        raise ValueError(f"'{text}' is not a time that exists ({error}): {_ADVICE}") from None
     if moment < _FIRST:
-        raise ValueError(f"{text!a} is before 1970: {_ADVICE}")
-    return to_ms(moment) + (int(fraction[:3].ljust(3, "0")) if fraction else 0)
+        raise ValueError(f"'{text}' is before 1970: {_ADVICE}")
+    return to_ms(moment)
 
 
 def to_ms(moment: datetime) -> int:
