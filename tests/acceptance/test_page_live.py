@@ -117,7 +117,9 @@ async def test_the_page_goes_on_where_it_was_when_the_gateway_was_killed(
 
     again = programs.start("gateway", "run")
     await again.says("Serving room", within=20)
-    await sight.page.evaluate("dispatchEvent(new Event('online'))")  # it tries anew at once, if it still waits
+    await sight.page.evaluate(
+        "dispatchEvent(new Event('online'))"
+    )  # it tries anew at once, if it still waits
     await expect(sight.row("rtdetr").locator(".cell-restarts")).to_have_text("1")
     await sight.live()
     await expect(sight.banner("cut")).to_have_count(0)
