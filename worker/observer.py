@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from contracts.services import Desired
 from worker.core.container import EngineConnected, EngineHint
 from worker.core.discovery import Ambiguous, Found, group, is_managed, room_of, service_name
-from worker.core.look import Clash, Ended, Look, Missing, Present
-from worker.core.state import ServiceState
+from worker.core.look import Clash, Ended, Look, Missing, Present, after_end
+from worker.core.state import ServiceState, run_of
 from worker.gauge import EngineGauge
 from worker.limits import Limits
 from worker.lookout import Lookout, still_runs
@@ -81,6 +81,8 @@ class Observer:
         self._held: set[str] = set()
         self._near: dict[str, str] = {}
         self._oom: set[str] = set()
+        self._deaths: dict[str, Ended] = {}
+        self._last: dict[str, Present] = {}
         self._kick = asyncio.Event()
         self._mine_now = asyncio.Event()
         self._reported: frozenset[str] = frozenset()
@@ -117,6 +119,8 @@ class Observer:
         self._queue.clear()
         self._held.clear()
         self._near.clear()
+        self._deaths.clear()
+        self._last.clear()
         self._restoring, self._restore_due = None, False
 
     def survey_soon(self) -> None:
@@ -203,11 +207,14 @@ class Observer:
         if hint.action == "oom":
             self._oom.add(short)
         elif hint.action == "die":
-            self._recorder.note_end(short, Ended(hint.time_ns, hint.exit_code, short in self._oom))
+            ended = Ended(hint.time_ns, hint.exit_code, short in self._oom)
+            self._recorder.note_end(short, ended)
             self._oom.discard(short)
         if not self.mine:
             return
         names = self.memory.names_on(short)
+        if hint.action == "die":
+            self._deaths.update(dict.fromkeys(names - self._held, ended))
         if is_managed(hint.labels) and room_of(hint.labels) == self._room:
             name = service_name(hint.labels, hint.name)
             names.add(name)
@@ -261,7 +268,10 @@ class Observer:
 
     async def _look(self, name: str, given: tuple[int, Found | Look] | None) -> None:
         look: Look
-        if given is None:
+        ended = self._deaths.pop(name, None)
+        if ended is not None and not await self._note_death(name, ended):
+            return
+        if given is None or ended is not None:
             ticket = await self._board.ticket()
             known = self.memory.container_of(name)
             look = await self._lookout.look(name, self._near.pop(name, None) or known)
@@ -271,12 +281,30 @@ class Observer:
                 look = await self._lookout.inspect(found.id) or await self._lookout.look(name)
             else:
                 look = found
+        await self._record(name, ticket, look)
+
+    async def _note_death(self, name: str, ended: Ended) -> bool:
+        """Write a death as the engine's event tells it; False where that ends the look.
+
+        The engine answers no inspect of a container that has just died before it has cleared up after it,
+        tens of milliseconds later. An event about the very run that was alive at the last write is word enough
+        that it has ended; the look that follows has the last word.
+        """
+        last = self._last.get(name)
+        dead = after_end(last, ended) if last is not None else None
+        state = self.memory.states.get(name)
+        if dead is None or state is None or not state.memo.alive or state.memo.run != run_of(dead.container):
+            return True
+        return await self._record(name, await self._board.ticket(), dead, once=True)
+
+    async def _record(self, name: str, ticket: int, look: Look, *, once: bool = False) -> bool:
+        """Have a look written; say whether it was."""
         if not self.mine:
-            return
+            return False
         well = self.memory.is_well(name)
         restoring = self._restoring is not None and name in self._restoring
         outcome = await self._recorder.record(
-            name, ticket, look, republish=restoring, forgetful=restoring and self._forgetful
+            name, ticket, look, republish=restoring, forgetful=restoring and self._forgetful, once=once
         )
         match outcome:
             case Outcome.WRITTEN:
@@ -285,19 +313,21 @@ class Observer:
                     self.look_soon(self.memory.waiting_for(name))
             case Outcome.NOTHING:
                 self._prober.forget(name)
+                self._last.pop(name, None)
             case Outcome.HELD:
                 self._held.add(name)
                 if name not in self._due:
                     self.look_soon([name], after=HELD)
-                return
+                return False
             case Outcome.AGAIN:
                 self.look_soon([name])
-                return
+                return False
             case Outcome.FENCED:
                 self._log.info("fenced", "Another worker observes the room now")
                 self.step_down()
-                return
+                return False
         self._restored(name)
+        return True
 
     def _after(self, name: str, look: Look) -> None:
         self._held.discard(name)
@@ -305,6 +335,10 @@ class Observer:
         at_ms = self._recorder.look_again.get(name)
         if at_ms is not None:
             self.look_soon([name], after=max(0.0, (at_ms - self._clock.redis_ms()) / 1000))
+        if isinstance(look, Present):
+            self._last[name] = look
+        else:
+            self._last.pop(name, None)
         if isinstance(look, Present) and _answers_probes(look):
             self._prober.watch(name, look)
         else:

@@ -66,9 +66,16 @@ class Recorder:
             del self._ends[next(iter(self._ends))]
 
     async def record(
-        self, name: str, ticket: int, look: Look, *, republish: bool = False, forgetful: bool = False
+        self,
+        name: str,
+        ticket: int,
+        look: Look,
+        *,
+        republish: bool = False,
+        forgetful: bool = False,
+        once: bool = False,
     ) -> Outcome:
-        """Write what was seen. Raises RedisLost, RoomRefused.
+        """Write what was seen; with `once` only upon what this worker knows. Raises RedisLost, RoomRefused.
 
         With `republish` an event is made in any case, of what this worker remembers where Redis has lost
         it; `forgetful` says that its memory may have gaps.
@@ -102,6 +109,9 @@ class Recorder:
                 case Held():
                     return Outcome.HELD
                 case Stale(state=state):
+                    if once:
+                        self._memory.keep(name, state)
+                        return Outcome.AGAIN
                     written = basis = state
                     if republish:
                         basis = restore(written, remembered, look, forgetful=forgetful)

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from contracts.services import ServiceStatus, Snapshot
-from contracts.times import format_ms, parse_ms
+from contracts.times import parse_ms
 from worker.core.container import NEVER
 from worker.core.look import Clash, Ended, Look, Missing, Present
 from worker.core.state import Memo, run_of
@@ -71,8 +71,7 @@ def note_unseen_end(snapshot: Snapshot, old: Memo, look: Look, ended: Ended | No
         return snapshot
     if told is None:
         return snapshot
-    at = format_ms(told.time_ns // 1_000_000)
-    return replace(snapshot, last_exit_code=told.exit_code, last_exit_at=at)
+    return replace(snapshot, last_exit_code=told.exit_code, last_exit_at=told.stamp)
 
 
 def _ns(stamp: str) -> int:

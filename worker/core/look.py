@@ -1,8 +1,9 @@
 """The answers to "what is this service now?"; no answer at all is an exception, never a look."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from worker.core.container import Container
+from contracts.times import format_ms, parse_ms
+from worker.core.container import Container, Health
 from worker.core.labels import ServiceLabels
 
 
@@ -47,6 +48,39 @@ class Ended:
     time_ns: int
     exit_code: int | None
     oom: bool = False
+
+    @property
+    def stamp(self) -> str:
+        """Return the time as the engine writes times."""
+        return f"{format_ms(self.time_ns // 1_000_000)[:-1]}{self.time_ns % 1_000_000:06d}Z"
+
+
+def after_end(look: Present, ended: Ended) -> Present | None:
+    """Return what a look will show once the engine lets one look: it keeps a container locked while it clears up.
+
+    None where that cannot be told: the engine's restart policy may bring it back, memory ran out, or what
+    ended was an earlier run.
+    """
+    container = look.container
+    runs = container.running and not container.restarting and not container.paused
+    if not runs or container.restart_policy not in {"no", ""} or ended.oom or ended.exit_code is None:
+        return None
+    try:
+        if ended.time_ns // 1_000_000 < parse_ms(container.started_at):
+            return None
+    except ValueError:
+        return None
+    dead = replace(
+        container,
+        state="exited",
+        running=False,
+        exit_code=ended.exit_code,
+        finished_at=ended.stamp,
+        health=Health.NONE if container.health is Health.NONE else Health.UNHEALTHY,
+        health_output="",
+        addresses=(),
+    )
+    return replace(look, container=dead)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from worker.core.policy import policy_for
 from worker.core.state import Memo, ServiceState, run_of
 from worker.core.words import see, see_none, tell
 
+#: The engine's event about an end is stamped within this time after FinishedAt.
+_STAMPED_WITHIN_MS = 5000
+
 
 def project(
     state: ServiceState,
@@ -89,7 +92,8 @@ def _present(
     )
     at_rest = not container.running or container.restarting
     if at_rest and container.ever_started and container.finished_at != NEVER:
-        snapshot = replace(snapshot, last_exit_code=container.exit_code, last_exit_at=container.finished_at)
+        at = base.last_exit_at if _same_end(base, container) else container.finished_at
+        snapshot = replace(snapshot, last_exit_code=container.exit_code, last_exit_at=at)
     if container.error:
         stamp = base.last_start_error_at if base.last_start_error == container.error else observed_at
         snapshot = replace(snapshot, last_start_error=container.error, last_start_error_at=stamp)
@@ -105,6 +109,20 @@ def _present(
         seen=seen,
     )
     return snapshot, memo
+
+
+def _same_end(known: Snapshot, container: Container) -> bool:
+    """Say whether the end that is known is this one, by the stamp of the engine's event about it.
+
+    The engine stamps the event some milliseconds after the end itself; the stamp that was told first stays.
+    """
+    if known.last_exit_at is None or known.started_at != container.started_at:
+        return False
+    try:
+        apart = parse_ms(known.last_exit_at) - parse_ms(container.finished_at)
+    except ValueError:
+        return False
+    return 0 <= apart <= _STAMPED_WITHIN_MS
 
 
 def _desired(old: Snapshot | None, memo: Memo, look: Present) -> tuple[Desired, bool]:

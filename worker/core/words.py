@@ -13,7 +13,7 @@ Seen = tuple[ServiceStatus, str | None, str | None]
 #: A message is cut here: health checks print pages (contract: the first 500 characters).
 MESSAGE_LIMIT = 500
 #: Where these are the reason of a stop, nothing failed: somebody wanted it so.
-AT_REST = frozenset({"paused", "created", "stopped"})
+AT_REST = frozenset({"paused", "created", "stopped", "removing"})
 _LOST = "Redis lost this service's state; what is shown was made anew from the engine"
 _BAD = frozenset({ServiceStatus.STOPPED, ServiceStatus.UNHEALTHY})
 _GOOD = frozenset({ServiceStatus.RUNNING, ServiceStatus.STARTING})
@@ -75,6 +75,8 @@ def _engine_at_work(container: Container) -> str:
 
 def _why_stopped(container: Container, memo: Memo, desired: Desired) -> tuple[str, str]:
     code = f"exit code {container.exit_code}"
+    if container.state == "removing":
+        return "removing", "The engine is removing the container"
     if container.dead:
         return "dead", "The engine could not remove the container and calls it dead"
     if container.error:

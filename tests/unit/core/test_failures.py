@@ -1,10 +1,14 @@
 """What counts as a failure, and what does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from contracts.services import ServiceStatus
-from tests.support.story import Story
+from contracts.times import format_ms
+from tests.support.story import Story, ended
 from worker.core.container import Health
+from worker.core.look import Present, after_end
 
 
 def watched(**settings: object) -> Story:
@@ -225,3 +229,56 @@ def test_readiness_reached_later_is_a_change_of_its_own() -> None:
     told.turn(Health.HEALTHY).look()
     assert [who for who, _ in told.told] == ["settle", "observation"]
     assert told.told[-1][1] == {"status", "health", "reason", "message"}
+
+
+# What the engine's event about a death foretells
+
+
+@pytest.mark.parametrize("health", [Health.NONE, Health.HEALTHY])
+def test_a_death_that_an_event_tells_reads_as_the_look_that_follows(health: Health) -> None:
+    told = Story(health=health).run()
+    told.turn(health).look()
+    alive = told.view()
+    assert isinstance(alive, Present)
+    told.wait(3)
+    hint = ended(told, 9)
+    told.die(9)  # FinishedAt is not the event's stamp
+    foretold = after_end(alive, hint)
+    assert foretold is not None
+    real, told.container = told.container, foretold.container
+    told.look(ended=hint)
+    assert (told.snapshot.status, told.snapshot.failure_count) == ("stopped", 1)
+    assert told.snapshot.last_exit_at == hint.stamp
+    told.container = replace(real, finished_at=format_ms(told.now_ms - 30))  # type: ignore[type-var]
+    told.told.clear()
+    told.wait(0.03).look(ended=hint)
+    assert told.told == []
+
+
+@pytest.mark.parametrize("why", ["policy", "oom", "earlier", "no code", "paused", "stopped", "restarting"])
+def test_where_an_event_is_not_word_enough_the_look_decides(why: str) -> None:
+    told = Story(restart_policy="always" if why == "policy" else "no").run()
+    hint = ended(told.wait(2), 1, oom=why == "oom")
+    match why:
+        case "earlier":
+            hint = replace(hint, time_ns=hint.time_ns - 10_000_000_000)
+        case "no code":
+            hint = replace(hint, exit_code=None)
+        case "paused":
+            told.pause()
+        case "stopped":
+            told.die()
+        case "restarting":
+            told.die(restarting=True)
+    look = told.view()
+    assert isinstance(look, Present)
+    assert after_end(look, hint) is None
+
+
+def test_a_later_death_is_noted_as_its_own() -> None:
+    told = watched()
+    told.wait(1).die(3).look()
+    first = told.snapshot.last_exit_at
+    told.heal()
+    told.wait(0.5).die(4).look()
+    assert told.snapshot.last_exit_at == told.there.finished_at != first

@@ -34,6 +34,7 @@ def story(**labels: str) -> Story:
         ({"state": "paused", "running": True, "paused": True, "health": Health.UNHEALTHY}, X, "paused"),
         ({"state": "restarting", "running": True, "restarting": True}, S, "engine_restarting"),
         ({"state": "dead", "dead": True}, X, "dead"),
+        ({"state": "removing", "dead": True}, X, "removing"),
         ({"state": "exited", "exit_code": 3}, X, "exited"),
         ({"state": "exited", "exit_code": 137, "oom_killed": True}, X, "oom_killed"),
         ({"state": "exited", "error": "no such file"}, X, "start_failed"),
