@@ -97,14 +97,15 @@ async def exits_every_third_second(ward: Ward) -> None:
 
 
 async def removed_and_made_anew(ward: Ward) -> None:
-    service = await ward.make("anew", labels={"backoff-base": "10", "backoff-max": "10"})
+    slow = {"backoff-base": "10", "backoff-max": "10"}
+    service = await ward.make("anew", labels=slow)
     await ward.view.settled(await ward.view.add("restart", service))
     first = (await ward.becomes(service, status="running"))["container_id"]
     await asyncio.to_thread(ward.docker.remove, service)
     gone = await ward.becomes(service, status="not_found")
     assert (gone["reason"], gone.get("container_id"), gone["restart_count"]) == ("no_container", None, "1")
     assert (gone["last_exit_code"], gone.get("restart_scheduled_at")) == ("137", None)
-    await ward.remake(service)
+    await ward.remake(service, labels=slow)
     back = await ward.becomes(service, status="running")
     assert back["container_id"] != first
     assert (back["restart_count"], back["failure_count"]) == ("1", "1")

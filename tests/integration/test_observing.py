@@ -250,9 +250,9 @@ async def test_after_redis_lost_everything_the_observer_publishes_what_it_rememb
         await clinic.at_rest()
         assert await clinic.view.epoch() != before
         await _check_kept(clinic)
-        await eventually(lambda: _engine(clinic, "available"))
-        at = await clinic.revision()
-        await holds(lambda: clinic.is_at(at), during=1.0)
+        counts = {name: len(await clinic.told(name)) for name in ("web", "off", "still")}
+        for name, count in counts.items():
+            await holds(lambda name=name, count=count: _told(clinic, name, count), during=0.4)
 
 
 async def test_a_stand_in_fills_the_gaps_when_the_observer_went_with_redis(clinic: Clinic) -> None:
