@@ -126,7 +126,7 @@ class Floor:
                 began, cpu = time.perf_counter(), _cpu()
             for entry in entries:
                 await slots.acquire()
-                task = asyncio.create_task(self._one(*entry, slots))
+                task = asyncio.create_task(self._one(slots, *entry))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
@@ -135,7 +135,7 @@ class Floor:
         report = {"n": self._done, "wall_s": wall, "cpu_s": used, "rss_mib": peak}
         self._out.write_text(json.dumps(report))
 
-    async def _one(self, entry: str, service: str, command: str, slots: asyncio.Semaphore) -> None:
+    async def _one(self, slots: asyncio.Semaphore, entry: str, service: str, command: str) -> None:
         receipt, state = RECEIPT + command, STATE + service
         await self._redis.ask(
             *("EVALSHA", self._begin, 1, CHANGES, self._started, EVENTS, receipt, state, self._memo)

@@ -97,6 +97,13 @@ class Part:
     notes: list[str] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    #: Targets that a program of its own has judged.
+    missed_elsewhere: list[str] = field(default_factory=list)
+
+    @property
+    def missed(self) -> list[str]:
+        """Return the targets that do not hold."""
+        return [target.what for target in self.targets if target.kept is False] + self.missed_elsewhere
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Add a table."""

@@ -129,7 +129,7 @@ def main() -> int:
     (RESULTS / f"{stamp}.md").write_text(text + "\n", encoding="utf-8")
     if args.write_docs:
         write_block(PAGE, text)
-    missed = [target.what for part in parts for target in part.targets if target.kept is False]
+    missed = [what for part in parts for what in part.missed]
     left_out = [what for part in parts for what in part.left_out]
     for what in left_out:
         print(f"LEFT OUT: {what}", file=sys.stderr)
