@@ -108,7 +108,7 @@ class Docker:
     def answers(self) -> bool:
         """Tell whether an engine is there."""
         try:
-            return self.call("GET", "/_ping") == "OK"
+            return bool(self.call("GET", "/_ping") == "OK")
         except (OSError, http.client.HTTPException, DockerError):
             return False
 
