@@ -184,6 +184,15 @@ class RoomView:
         """Wait until the service has a snapshot."""
         await _until(lambda: self.snapshot(service), within, f"{service} is known")
 
+    async def is_so(self, service: str, *, within: float = 15.0, **fields: str) -> None:
+        """Wait until the service's snapshot has these fields."""
+
+        async def has() -> bool:
+            snapshot = await self.snapshot(service)
+            return all(snapshot.get(name) == value for name, value in fields.items())
+
+        await _until(has, within, f"{service} is {fields}")
+
     async def events(self) -> list[dict[str, Any]]:
         """Return every event kept, oldest first."""
         kept = await self.client.xrange(self.keys.changes)
