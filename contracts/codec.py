@@ -202,9 +202,17 @@ _RECEIPT_TAIL = b',"called_at":null,"started_at":null,"finished_at":null,"duplic
 _SNAPSHOT_TAIL = b',"revision":0}'
 
 
-def receipt_body(receipt: Receipt) -> bytes:
-    """Return the receipt as the beginning of JSON: all but its last five fields and the closing brace."""
-    bare = replace(receipt, called_at=None, started_at=None, finished_at=None, duplicates=None, revision=None)
+def receipt_body(receipt: Receipt, **facts: object) -> bytes:
+    """Return the receipt with these fields as the beginning of JSON: all but the last five, and the closing brace."""
+    bare = replace(
+        receipt,
+        **facts,
+        called_at=None,
+        started_at=None,
+        finished_at=None,
+        duplicates=None,
+        revision=None,
+    )
     text = _json_out(bare)
     return text[: -len(_RECEIPT_TAIL)]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from worker.core.decide import STATE_ONLY
 from worker.core.delivery import Grant, Taken
@@ -77,16 +77,15 @@ class Consumer:
                 pause = await self._take_once()
                 if pause <= 0 or self.stopping:
                     continue
-                nudge = asyncio.create_task(self._nudge.wait(), name="inbox-nudge")
-                waits: set[asyncio.Task[Any]] = {nudge}
-                if not self._balked:  # else what woke us is still there, and would wake us at once
-                    if wake is None or wake.done():
-                        wake = asyncio.create_task(
-                            self._inbox.wait(self._position, self._limits.idle), name="inbox-wait"
-                        )
-                    waits.add(wake)
-                await asyncio.wait(waits, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                nudge.cancel()
+                # Where we balked, what woke us is still there, and would wake us at once.
+                if not self._balked and (wake is None or wake.done()):
+                    wake = asyncio.create_task(
+                        self._inbox.wait(self._position, self._limits.idle), name="inbox-wait"
+                    )
+                    wake.add_done_callback(lambda _: self._nudge.set())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._nudge.wait()
                 self._nudge.clear()
         finally:
             if wake is not None:

@@ -473,4 +473,6 @@ def _failure(code: str, word: str, message: str) -> dict[str, str]:
 def _revised(snapshot: Snapshot, grant: Grant) -> Snapshot:
     """Return the snapshot as written; its revision is the script's and is not decided on."""
     before = grant.state.snapshot
-    return snapshot if before is None else replace(snapshot, revision=before.revision)
+    if before is None or before.revision == snapshot.revision:
+        return snapshot
+    return replace(snapshot, revision=before.revision)

@@ -1,15 +1,12 @@
 """Keeps what the worker holds: leases renewed every third of their length, calls repeated while Redis is silent."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 from contracts.services import Snapshot
 from worker.core.delivery import BeginAnswer, Grant, SettleAnswer
 from worker.core.state import Memo
 from worker.limits import Limits
 from worker.ports import Clock, Ledger, Log, RedisLost, RoomRefused
-
-T = TypeVar("T")
 
 
 class PatientLedger:
@@ -28,7 +25,11 @@ class PatientLedger:
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
     ) -> BeginAnswer:
         """See `Ledger.begin`."""
-        return await self._repeat(grant, lambda: self._ledger.begin(grant, snapshot, memo, evidence))
+        while True:
+            try:
+                return await self._ledger.begin(grant, snapshot, memo, evidence)
+            except RedisLost:
+                await self._unless_lapsed(grant)
 
     async def settle(
         self,
@@ -41,12 +42,13 @@ class PatientLedger:
         want: bool = False,
     ) -> SettleAnswer:
         """See `Ledger.settle`."""
-        return await self._repeat(
-            grant,
-            lambda: self._ledger.settle(
-                grant, outcome, change, started=started, overdue_only=overdue_only, want=want
-            ),
-        )
+        while True:
+            try:
+                return await self._ledger.settle(
+                    grant, outcome, change, started=started, overdue_only=overdue_only, want=want
+                )
+            except RedisLost:
+                await self._unless_lapsed(grant)
 
     async def renew(self, grants: Sequence[Grant]) -> None:
         """See `Ledger.renew`."""
@@ -60,15 +62,12 @@ class PatientLedger:
         """See `Ledger.reconcile`."""
         await self._ledger.reconcile(grants)
 
-    async def _repeat(self, grant: Grant, call: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await call()
-            except RedisLost:
-                self._doubt()
-                if grant.lost or self._clock.boot() >= grant.deadline:
-                    raise
-                await self._clock.sleep(0.05)
+    async def _unless_lapsed(self, grant: Grant) -> None:
+        """Wait a little before the call is repeated; raise what was caught where the lease cannot be ours any more."""
+        self._doubt()
+        if grant.lost or self._clock.boot() >= grant.deadline:
+            raise  # noqa: PLE0704 -- called where RedisLost is being handled
+        await self._clock.sleep(0.05)
 
 
 class Keeper:

@@ -22,8 +22,9 @@ end
 local function wake() append(WAKE, '1', {'w', '1'}) end
 
 local function enter_lane(service, id, first)
-  redis.call('ZADD', lane_key(service), 'NX', first and '0' or redis.call('INCR', SEQ), id)
-  if not redis.call('ZSCORE', LEASES, service) then make_ready(service) end
+  local turn = string.format('%d', redis.call('INCR', SEQ))
+  redis.call('ZADD', lane_key(service), 'NX', first and '0' or turn, id)
+  if not redis.call('ZSCORE', LEASES, service) then make_ready(service, turn) end
 end
 
 -- Gives a lane back for anybody to take, its head not done. One that has begun keeps its evidence, and the take that follows

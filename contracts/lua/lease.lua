@@ -6,8 +6,9 @@ local function holds_lease(service, id, token)
   return token ~= '' and lease[1] == id and lease[2] == token and tonumber(redis.call('ZSCORE', LEASES, service) or '0') > NOW
 end
 
-local function make_ready(service)
-  redis.call('ZADD', READY, 'NX', redis.call('INCR', SEQ), service)
+-- turn: its place among those that wait; a new one where none is given.
+local function make_ready(service, turn)
+  redis.call('ZADD', READY, 'NX', turn or redis.call('INCR', SEQ), service)
 end
 
 local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
@@ -25,10 +26,12 @@ end
 -- and writes nothing, where a key of the service is of a wrong type.
 local function lease_head(service, id, receipt, takeover, who)
   local snapshot, state = redis.pcall('HGETALL', service_key(service)), redis.pcall('HMGET', state_key(service), 'ver', 'memo')
-  if snapshot.err or state.err or not is_type(lease_key(service), 'hash') then return nil end
+  if snapshot.err or state.err then return nil end
   who.given = (who.given or 0) + 1
   local token = who.token .. ':' .. who.given
-  redis.call('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)
-  redis.call('ZADD', LEASES, NOW + who.lease, service)
+  local set = redis.pcall('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)
+  if type(set) == 'table' then return nil end
+  who.lapses = who.lapses or string.format('%d', NOW + who.lease) -- text: Redis writes a number out with all its digits
+  redis.call('ZADD', LEASES, who.lapses, service)
   return {service, id, token, takeover, receipt, snapshot, state[1] or '0', state[2] or ''}
 end

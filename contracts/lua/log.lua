@@ -3,7 +3,7 @@
 -- Invariant: within an epoch every event has the revision after the one before it, stands in `changes` under that id
 -- and went out on the channel, in this order, from the script that caused it.
 local EPOCH, REVISION
-local TOLD = false
+local TOLD, BATCHED = false, false -- BATCHED: the script keeps the revision itself, once, at its end
 
 -- Reads the log's head; must be called before the first write. Returns an error reply when no event may be written.
 local function open_log()
@@ -18,13 +18,15 @@ end
 -- The revision that the next event will have, as text.
 local function next_revision() return string.format('%d', REVISION + 1) end
 
--- kind: after "pointsman."; subject and data: JSON. The first event of a script
+local function keep_revision() redis.call('HSET', META, 'revision', string.format('%d', REVISION)) end
+
+-- kind: after "pointsman."; subject: JSON; data: JSON, in three parts where the middle one is long. The first event of a script
 -- finds out whether `changes` takes it; where it does not, its error is returned and nothing was written.
-local function emit(kind, subject, data)
+local function emit(kind, subject, data, middle, rest)
   local text = next_revision()
   local event = '{"specversion":"1.0","id":"' .. EPOCH .. '/' .. text .. '","source":"/rooms/' .. string.match(BASE, '{(.*)}')
     .. '","type":"pointsman.' .. kind .. '","subject":' .. subject .. ',"time":"' .. STAMP .. '","epoch":"' .. EPOCH
-    .. '","revision":"' .. text .. '","datacontenttype":"application/json","data":' .. data .. '}'
+    .. '","revision":"' .. text .. '","datacontenttype":"application/json","data":' .. data .. (middle or '') .. (rest or '') .. '}'
   local added = redis.pcall('XADD', CHANGES, 'MAXLEN', '~', '100000', text .. '-0', 'event', event)
   if type(added) == 'table' and added.err then
     if TOLD then error(added.err) end
@@ -33,7 +35,7 @@ local function emit(kind, subject, data)
   end
   TOLD = true
   REVISION = REVISION + 1
-  redis.call('HSET', META, 'revision', text)
+  if not BATCHED then keep_revision() end
   redis.call('PUBLISH', EVENTS, event)
   return nil
 end

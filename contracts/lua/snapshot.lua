@@ -16,7 +16,7 @@ end
 -- kind: discovered or changed. body: JSON of the snapshot without its revision and closing brace; rest: JSON of what follows it.
 -- Returns the error of the first event of a script, else nil.
 local function tell_snapshot(kind, service, body, rest)
-  return emit('service.' .. kind, '"' .. service .. '"', '{"service":' .. body .. ',"revision":' .. next_revision() .. '},' .. rest .. '}')
+  return emit('service.' .. kind, '"' .. service .. '"', '{"service":', body, ',"revision":' .. next_revision() .. '},' .. rest .. '}')
 end
 
 -- flat: {field, value, ...}, '' deletes the field. told: the revision of its event, nil where there was none. Returns the next version.
@@ -32,7 +32,6 @@ local function write_snapshot(service, flat, version, memo, ticket, told)
   if told then
     sets[#sets + 1], sets[#sets + 2] = 'revision', string.format('%d', told)
     sets[#sets + 1], sets[#sets + 2] = 'name', service
-    redis.call('SADD', SERVICES, service)
   end
   if #sets > 0 then redis.call('HSET', service_key(service), unpack(sets)) end
   if #drops > 0 then redis.call('HDEL', service_key(service), unpack(drops)) end
@@ -44,7 +43,7 @@ end
 -- A receipt's JSON was begun by the worker; the times of this script and what others count are put in here.
 local function tell_receipt(kind, id, body, called_at, started_at, finished_at, duplicates)
   local function quoted(text) return text and '"' .. text .. '"' or 'null' end
-  return emit('command.' .. kind, '"' .. id .. '"', '{"command":' .. body .. ',"called_at":' .. quoted(called_at) .. ',"started_at":' .. quoted(started_at)
+  return emit('command.' .. kind, '"' .. id .. '"', '{"command":', body, ',"called_at":' .. quoted(called_at) .. ',"started_at":' .. quoted(started_at)
     .. ',"finished_at":' .. quoted(finished_at) .. ',"duplicates":' .. (tonumber(duplicates) and duplicates or 'null')
     .. ',"revision":' .. next_revision() .. '}}')
 end

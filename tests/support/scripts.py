@@ -161,6 +161,13 @@ class Room:
         except redis.exceptions.NoScriptError:
             return self.client.eval(script.text, 1, *given)
 
+    def joined(self, name: str, shared: Sequence[object], *args: object) -> Any:
+        """Run a script that takes a batch on one command; what it refuses is raised."""
+        [answer] = self.call(name, *shared, len(args), *args)
+        if answer[0] == "refused":
+            raise redis.exceptions.ResponseError(answer[1])
+        return answer
+
     def epoch(
         self, *, random: str = "0123abcd", seen: str = "", revision: int = 0, forced: bool = False
     ) -> Any:
@@ -234,18 +241,17 @@ class Room:
         """Begin a granted command; evidence is stored, the snapshot written where one is given."""
         facts = {"worker": grant.worker} if evidence is None else evidence
         told = self._tell(grant.service, snapshot or {}, cause) if snapshot or memo else Told()
-        return self.call(
+        return self.joined(
             "begin",
+            (lease, window),
             grant.service,
             grant.id,
             grant.token,
-            lease,
             grant.ver if ver is None else ver,
             memo,
             self._body(grant.id, {"status": "running", "attempt": 1} | dict(facts)),
             *told,
             2 * len(facts),
-            window,
             *flat(facts),
             *flat(snapshot or {}),
         )
@@ -272,22 +278,19 @@ class Room:
         told = self._tell(grant.service, snapshot or {}, cause) if memo else Told()
         if started:
             facts = {name: value for name, value in begun.items() if name != "status"} | dict(facts)
-        answer = self.call(
+        answer = self.joined(
             "settle",
+            (window, lease, grant.worker, f"{grant.worker}-i"),
             grant.service,
             grant.id,
             grant.token,
-            window,
             self._body(grant.id, begun) if started else "",
             int(overdue),
             grant.ver if ver is None else ver,
             memo,
             *told,
             want,
-            grant.worker,
-            f"{grant.worker}-i",
             mark or self.token(),
-            lease,
             self._body(grant.id, facts),
             2 * len(facts),
             *flat(facts),
@@ -423,8 +426,8 @@ class Room:
         """Return how many entries are read and not acknowledged."""
         return int(self.client.xpending(self.keys.commands, GROUP)["pending"])
 
-    def dump(self) -> dict[str, bytes]:
-        """Return all that the server holds: key -> `serialised`."""
+    def dump(self, *but: str) -> dict[str, bytes]:
+        """Return all that the server holds, key -> `serialised`, without the keys `but`."""
         names = sorted(self._raw.scan_iter(count=1000))
         with self._raw.pipeline(transaction=False) as pipe:
             for name in names:
@@ -434,7 +437,7 @@ class Room:
         return {
             name.decode(): _serialised(value, members)
             for name, value, members in zip(names, answers[::2], answers[1::2], strict=True)
-            if value is not None
+            if value is not None and name.decode() not in but
         }
 
     def serialised(self, key: str) -> bytes | None:

@@ -5,7 +5,7 @@ Time stands still unless `wait` lets it pass. The engine's clock may be another 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace as changed
 
@@ -76,11 +76,11 @@ class Story:
     def start(self, *, error: str = "") -> "Story":
         container = self.there
         if error:
-            self.container = replace(container, error=error, exit_code=127, state="exited")
+            self.container = changed(container, error=error, exit_code=127, state="exited")
             return self
         self.starts += 1
         health = Health.NONE if self.health is Health.NONE else Health.STARTING
-        self.container = replace(
+        self.container = changed(
             container,
             state="running",
             running=True,
@@ -100,7 +100,7 @@ class Story:
     def die(self, code: int = 1, *, oom: bool = False, restarting: bool = False) -> "Story":
         self.deaths += 1
         container = self.there
-        self.container = replace(
+        self.container = changed(
             container,
             state="restarting" if restarting else "exited",
             running=restarting,
@@ -114,11 +114,11 @@ class Story:
         return self
 
     def turn(self, health: Health, output: str = "") -> "Story":
-        self.container = replace(self.there, health=health, health_output=output)
+        self.container = changed(self.there, health=health, health_output=output)
         return self
 
     def pause(self) -> "Story":
-        self.container = replace(self.there, state="paused", paused=True)
+        self.container = changed(self.there, state="paused", paused=True)
         return self
 
     def remove(self) -> "Story":

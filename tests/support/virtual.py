@@ -135,9 +135,24 @@ class StepLink:
         self.after(script.name)
         return answer
 
+    def joined(self, script: Script, key: str, *shared: Any) -> "_Alone":
+        return _Alone(self, script, key, shared)
+
     def close(self) -> None:
         self._connection.disconnect()
         self._client.close()
+
+
+class _Alone:
+    """A script that takes a batch, called with one at a time."""
+
+    def __init__(self, link: StepLink, *named: Any) -> None:
+        self._link = link
+        self._script, self._key, self._shared = named
+
+    async def call(self, *args: Any) -> Any:
+        [answer] = await self._link.call(self._script, self._key, *self._shared, len(args), *args)
+        return answer
 
 
 class _Inbox(RedisInbox):

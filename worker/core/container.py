@@ -1,8 +1,10 @@
 """What an engine says about a container, in our words; no engine library's types pass this point."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 #: How the engine writes "never" in StartedAt and FinishedAt.
 NEVER = "0001-01-01T00:00:00Z"
@@ -34,8 +36,7 @@ class Listed:
         return self.state in RUNNING_STATES
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """One inspected container.
 
     Times are the engine's own strings, `NEVER` where it never happened. `state` is the engine's
@@ -80,8 +81,7 @@ class EngineConnected:
     """The event stream is (again) established: list everything, hints may have been missed."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineHint:
+class EngineHint(Struct, frozen=True):
     """One engine event about a container: a hint to look, never the truth.
 
     `time_ns` is the engine's stamp in nanoseconds; `action` its word (die, start, oom, destroy,

@@ -32,15 +32,17 @@ def at_begin(
     else:
         snapshot, memo = state.snapshot, state.memo
     # The run that the evidence names does not count as a failure, whatever ends it.
-    if action is Action.START:
-        memo = replace(memo, counted=run_of(look.container))
-    else:
-        memo = replace(memo, ending=run_of(look.container))
+    run = run_of(look.container)
+    counted, ending = (run, memo.ending) if action is Action.START else (memo.counted, run)
     if receipt.issuer == SELF_HEAL:
-        return snapshot, memo
+        return snapshot, replace(memo, counted=counted, ending=ending)
     desired = Desired.STOPPED if action is Action.STOP else Desired.RUNNING
-    snapshot, memo = drop_plan(replace(snapshot, desired=desired), memo)
-    return snapshot, replace(memo, settled_desire=True, commanded=True, lost=False)
+    if snapshot.desired is not desired:
+        snapshot = replace(snapshot, desired=desired)
+    snapshot, memo = drop_plan(snapshot, memo)
+    return snapshot, replace(
+        memo, counted=counted, ending=ending, settled_desire=True, commanded=True, lost=False
+    )
 
 
 def at_settle(

@@ -86,7 +86,9 @@ def planned_for(memo: Memo, name: str, look: Present) -> bool:
 
 def drop_plan(snapshot: Snapshot, memo: Memo) -> tuple[Snapshot, Memo]:
     """Take the plan back."""
-    return replace(snapshot, restart_scheduled_at=None), replace(memo, plan=None)
+    if snapshot.restart_scheduled_at is not None:
+        snapshot = replace(snapshot, restart_scheduled_at=None)
+    return snapshot, replace(memo, plan=None) if memo.plan is not None else memo
 
 
 def close_heal(snapshot: Snapshot, memo: Memo, heal: Receipt, now_ms: int) -> tuple[Snapshot, Memo]:
@@ -136,6 +138,10 @@ def forget_after_clean_run(
 
 def fresh(memo: Memo, *, keep_turns: bool = False) -> Memo:
     """Forget what healing counted."""
+    turns = memo.turns_ms if keep_turns else ()
+    counted = memo.attempts or memo.last_attempt_ms or memo.exhausted or memo.gave_up or memo.flapping
+    if not counted and memo.turns_ms == turns:
+        return memo
     return replace(
         memo,
         attempts=0,
@@ -143,7 +149,7 @@ def fresh(memo: Memo, *, keep_turns: bool = False) -> Memo:
         exhausted=False,
         gave_up=False,
         flapping=False,
-        turns_ms=memo.turns_ms if keep_turns else (),
+        turns_ms=turns,
     )
 
 

@@ -1,14 +1,16 @@
 """The answers to "what is this service now?"; no answer at all is an exception, never a look."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from contracts.times import format_ms, parse_ms
 from worker.core.container import Container, Health
 from worker.core.labels import ServiceLabels
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(Struct, frozen=True):
     """One container is the service; `own` says that the worker itself runs in it."""
 
     container: Container

@@ -1,7 +1,5 @@
 """What is known of one service: the public snapshot, and the private memo that stands beside it."""
 
-from dataclasses import dataclass
-
 import msgspec
 from msgspec.structs import astuple
 
@@ -63,8 +61,7 @@ class Memo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceState:
+class ServiceState(msgspec.Struct, frozen=True):
     """Snapshot and memo as of version `ver` of the private hash; `snapshot` None: never seen."""
 
     snapshot: Snapshot | None
@@ -80,10 +77,12 @@ def run_of(container: Container) -> str | None:
 def differences(old: Snapshot | None, new: Snapshot) -> list[str]:
     """Return what to write, flat: field, value, field, value ...; an empty value deletes the field."""
     flat: list[str] = []
+    if old is new:
+        return flat
     before = astuple(old) if old is not None else _NOTHING
     for name, was, now in zip(Snapshot.__struct_fields__, before, astuple(new), strict=True):
         if was != now and name not in _SCRIPTS_OWN:
-            flat += (name, _text(now))
+            flat += (name, now if type(now) is str else _text(now))
     return flat
 
 

@@ -47,7 +47,6 @@ def judge(
     receipt: Receipt, action: Action, look: Look, *, now_ms: int, grace: float, margin: float
 ) -> Judgement:
     """Compare a look with the evidence in the receipt. `grace` and `margin` are seconds, `now_ms` is Redis TIME."""
-    called_ms = parse_ms(receipt.called_at or "1970-01-01T00:00:00Z")
     match look:
         case Missing() | Clash():
             return Void()
@@ -56,14 +55,18 @@ def judge(
     if container.id[:SHORT_ID] != (receipt.before_container_id or "")[:SHORT_ID]:
         if receipt.expect_container_id is not None:
             return Elsewhere()
-        return _judge_other(action, container.started_at, called_ms)
+        return _judge_other(action, container.started_at, _called_ms(receipt))
     if action is Action.STOP:
         if not container.running:
             return Happened()
     elif container.ever_started and container.started_at != (receipt.before_started_at or ""):
         return Happened()
-    until = called_ms + int((grace + margin) * 1000)
+    until = _called_ms(receipt) + int((grace + margin) * 1000)
     return Wait(until) if now_ms < until else Overdue()
+
+
+def _called_ms(receipt: Receipt) -> int:
+    return parse_ms(receipt.called_at or "1970-01-01T00:00:00Z")
 
 
 def _judge_other(action: Action, started_at: str, called_ms: int) -> Judgement:

@@ -146,6 +146,8 @@ def tell(
         reason, message = _note_good(memo, look, reason, message)
     elif status in _BAD and reason not in AT_REST and snapshot.desired is Desired.RUNNING:
         reason, message = _note_bad(snapshot, memo, reason, message, waits_for)
+    if (status, reason, message) == (snapshot.status, snapshot.reason, snapshot.message):
+        return snapshot
     return replace(snapshot, status=status, reason=reason, message=message)
 
 

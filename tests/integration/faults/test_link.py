@@ -116,7 +116,7 @@ async def test_a_greeting_that_is_refused_is_tried_again(redis_server: RedisServ
     link.greet = greet
     run = asyncio.create_task(link.run())
     try:
-        await link.wait_up()
+        await link.ready()
         assert await link.command("PING") == "PONG"
         assert not run.done()
     finally:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as changed
 
 from contracts.services import ServiceStatus
 from contracts.times import format_ms
@@ -249,7 +250,7 @@ def test_a_death_that_an_event_tells_reads_as_the_look_that_follows(health: Heal
     told.look(ended=hint)
     assert (told.snapshot.status, told.snapshot.failure_count) == ("stopped", 1)
     assert told.snapshot.last_exit_at == hint.stamp
-    told.container = replace(real, finished_at=format_ms(told.now_ms - 30))  # type: ignore[type-var]
+    told.container = changed(real, finished_at=format_ms(told.now_ms - 30))
     told.told.clear()
     told.wait(0.03).look(ended=hint)
     assert told.told == []

@@ -2,7 +2,6 @@
 
 import math
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -244,10 +243,10 @@ def test_what_healing_never_touches(why: str) -> None:
             told.die(restarting=True)
         case "removing":
             told.die()
-            told.container = replace(told.there, state="removing")
+            told.container = changed(told.there, state="removing")
         case "dead":
             told.die()
-            told.container = replace(told.there, state="dead", dead=True)
+            told.container = changed(told.there, state="dead", dead=True)
         case "grace":
             told.turn(Health.UNHEALTHY)
         case _:

@@ -1,7 +1,5 @@
 """What a look makes of the snapshot: the status table, the words, `desired`, grace and the exits noted."""
 
-from dataclasses import replace
-
 import pytest
 from msgspec.structs import replace as changed
 
@@ -47,7 +45,7 @@ def test_status_is_a_projection_of_what_is_observed(
     facts: dict[str, object], status: ServiceStatus, reason: str | None
 ) -> None:
     told = story().run()
-    told.container = replace(told.there, **{"running": False, **facts})  # type: ignore[arg-type]
+    told.container = changed(told.there, **{"running": False, **facts})  # type: ignore[arg-type]
     told.look()
     assert (told.snapshot.status, told.snapshot.reason) == (status, reason)
     assert (told.snapshot.container_state, told.snapshot.health) == (told.there.state, told.there.health)
@@ -293,7 +291,7 @@ def test_a_failed_start_is_told_in_the_engines_words_with_the_time_of_each_attem
 
 def test_lost_state_is_told_until_somebody_decides() -> None:
     told = story().run()
-    told.state = replace(told.state, memo=changed(told.memo, lost=True))
+    told.state = changed(told.state, memo=changed(told.memo, lost=True))
     told.look()
     assert (told.snapshot.status, told.snapshot.reason) == (R, "state_lost")
     told.command("restart")

@@ -1,7 +1,5 @@
 """What a service is taken for after Redis lost writes."""
 
-from dataclasses import replace
-
 from msgspec.structs import replace as changed
 
 from tests.support.story import Story
@@ -57,7 +55,7 @@ def test_a_snapshot_that_a_command_began_anew_takes_back_what_was_remembered() -
     assert found.snapshot.desired == "running"
     assert found.memo.run == anew.memo.run
     assert found.ver == anew.state.ver
-    disabled = replace(remembered, snapshot=changed(told.snapshot, enabled=False))
+    disabled = changed(remembered, snapshot=changed(told.snapshot, enabled=False))
     again = restore(anew.state, disabled, anew.view(), forgetful=False)
     assert again.snapshot is not None
     assert again.snapshot.enabled is False

@@ -15,7 +15,7 @@ from contracts.receipts import Receipt
 from contracts.services import Snapshot
 from worker.adapters.redis.hearing import Hearing
 from worker.adapters.redis.inbox import read_state
-from worker.adapters.redis.link import Arg
+from worker.adapters.redis.joined import Arg
 from worker.adapters.redis.room import Room
 from worker.adapters.redis.telling import body_of, rest_of, tell
 from worker.core.delivery import Claim, Fenced, Held, ObserveAnswer, Outdated, Stale, Written

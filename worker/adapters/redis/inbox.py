@@ -1,9 +1,12 @@
 """The inbox: take lanes, and be woken when there is something to take."""
 
 import asyncio
+import math
+from contextlib import suppress
 from typing import Any
 
-from redis.asyncio import Redis
+import hiredis
+from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -45,19 +48,18 @@ class RedisInbox:
         limits = room.limits
         self._block = limits.idle
         # A connection of its own: a blocked read must not hold up scripts, and must never be retried unseen.
-        self._blocking = Redis.from_url(
+        self._pool = ConnectionPool.from_url(
             url,
             decode_responses=True,
             encoding_errors="replace",
             protocol=2,
             socket_timeout=None,  # `wait` has a bound of its own
-            socket_connect_timeout=5,
+            socket_connect_timeout=ANSWER,
             retry=Retry(NoBackoff(), 0),
-            retry_on_error=[],
             health_check_interval=0,
-            max_connections=1,
         )
-        self._wake_seen = "$"
+        self._connection: Any = None
+        self._wake_seen = ""
 
     async def take(self, free: int, *, state_only: bool, count: int) -> Taken:
         """Take lanes; see `take.lua`. Raises RedisLost, RoomRefused."""
@@ -86,14 +88,15 @@ class RedisInbox:
         """Block on the commands after `position` and on the wake stream, at most `seconds` (and the idle time)."""
         block = max(1, int(min(seconds, self._block) * 1000))
         commands, wake = self._room.keys.commands, self._room.keys.wake
-        streams: dict[Any, Any] = {commands: position}
         try:
             async with asyncio.timeout(block / 1000 + ANSWER):
-                if self._wake_seen == "$":
-                    last: Any = await self._blocking.xrevrange(wake, count=1)
+                if not self._wake_seen:
+                    last = await self._ask("XREVRANGE", wake, "+", "-", "COUNT", 1)
                     self._wake_seen = last[0][0] if last else "0-0"
-                streams[wake] = self._wake_seen
-                answer: Any = await self._blocking.xread(streams, count=1, block=block)
+                answer = await self._ask(
+                    *("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", commands, wake),
+                    *(position, self._wake_seen),
+                )
         except (RedisError, OSError, TimeoutError):
             # The link sees the outage and says so; here it only must not spin.
             await asyncio.sleep(min(seconds, 0.2))
@@ -102,6 +105,28 @@ class RedisInbox:
             if name == wake:
                 self._wake_seen = entries[-1][0]
 
+    async def _ask(self, *words: str | int) -> Any:
+        """Send one command and return its answer. A connection on which one was given up is not used again."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()
+            await connection.send_packed_command(hiredis.pack_command(words), check_health=False)  # type: ignore[arg-type]
+            answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+        except BaseException:
+            await self._hang_up(connection)
+            raise
+        self._connection = connection
+        return answer
+
+    @staticmethod
+    async def _hang_up(connection: Any) -> None:
+        with suppress(RedisError, OSError, TimeoutError):
+            await connection.disconnect(nowait=True)
+
     async def close(self) -> None:
         """Close the blocking connection."""
-        await self._blocking.aclose()
+        if self._connection is not None:
+            await self._hang_up(self._connection)
+        await self._pool.disconnect()

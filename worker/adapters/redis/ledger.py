@@ -1,10 +1,9 @@
 """The ledger: begin, settle, renew, hand back; each write fenced by its grant's token."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from contracts.codec import receipt_body
 from contracts.commands import SELF_HEAL
@@ -18,8 +17,12 @@ from worker.adapters.redis.telling import Told, tell
 from worker.core.delivery import BeginAnswer, Begun, Early, Ended, Fenced, Grant, SettleAnswer, Settled, Stale
 from worker.core.state import Memo, differences, memo_to_text
 
-_BOOLEANS = frozenset(name for name, kind in kinds_of(Receipt).items() if kind is Kind.BOOLEAN)
-_INTEGERS = frozenset(name for name, kind in kinds_of(Receipt).items() if kind is Kind.INTEGER)
+#: What is no text in a receipt, and how to read it.
+_TYPED: dict[str, Callable[[Any], object]] = {
+    name: int if kind is Kind.INTEGER else "1".__eq__
+    for name, kind in kinds_of(Receipt).items()
+    if kind in {Kind.INTEGER, Kind.BOOLEAN}
+}
 
 
 def cause_of(grant: Grant) -> str:
@@ -35,6 +38,9 @@ class RedisLedger:
 
     def __init__(self, room: Room) -> None:
         self._room = room
+        lease, window = int(room.limits.lease * 1000), int(room.limits.window * 1000)
+        self._begin = room.joined("begin", lease, window)
+        self._settle = room.joined("settle", window, lease, room.name, room.instance)
 
     async def begin(
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
@@ -49,12 +55,11 @@ class RedisLedger:
             body = _body(
                 grant.receipt, {"status": "running", "attempt": "1", "worker": room.name, **evidence}
             )
-        answer = await room.run(
-            "begin",
+        answer = await room.run_joined(
+            self._begin,
             grant.service,
             grant.id,
             grant.token,
-            int(limits.lease * 1000),
             grant.state.ver,
             memo_to_text(memo) if flat or memo != grant.state.memo else "",
             body,
@@ -62,7 +67,6 @@ class RedisLedger:
             told.body,
             told.rest,
             len(evidence) * 2 + 2,
-            int(limits.window * 1000),
             "worker",
             room.name,
             *_flat(evidence),
@@ -73,7 +77,6 @@ class RedisLedger:
                 room.clock.saw(int(answer[1]))
                 await room.saw_head(room.epoch, int(answer[2]))
                 grant.deadline = sent + limits.lease
-                grant.receipt = replace(grant.receipt, worker=room.name)  # for the event of its end
                 return Begun(ver=answer[3], called_at=answer[4])
             case "stale":
                 return Stale(read_state(answer[1], answer[2], answer[3]))
@@ -100,14 +103,14 @@ class RedisLedger:
         if change is not None:
             flat = differences(grant.state.snapshot, change[0])
             told = tell(grant.state.snapshot, change[0], flat, cause_of(grant)) if flat else told
+        held = grant.receipt.status is ReceiptStatus.RUNNING  # the begin wrote whose it is
         begun = {"attempt": "1", "worker": room.name} if started else {}
         outcome = {**begun, **outcome}
-        answer = await room.run(
-            "settle",
+        answer = await room.run_joined(
+            self._settle,
             grant.service,
             grant.id,
             grant.token,
-            int(limits.window * 1000),
             _body(grant.receipt, {**begun, "status": "running"}) if started else "",
             int(overdue_only),
             grant.state.ver,
@@ -116,11 +119,8 @@ class RedisLedger:
             told.body,
             told.rest,
             int(want),
-            room.name,
-            room.instance,
             room.token(),
-            int(limits.lease * 1000),
-            _body(grant.receipt, outcome),
+            _body(grant.receipt, {"worker": room.name, **outcome} if held else outcome),
             len(outcome) * 2,
             *_flat(outcome),
             *flat,
@@ -168,17 +168,11 @@ class RedisLedger:
 
 def _body(receipt: Receipt, facts: Mapping[str, str]) -> str:
     """Return the receipt with these facts, as the beginning of JSON; their text is the wire's."""
-    return receipt_body(
-        msgspec.structs.replace(receipt, **{name: _value(name, text) for name, text in facts.items()})
-    ).decode()
-
-
-def _value(name: str, text: str) -> object:
-    if text == "":
-        return None
-    if name in _BOOLEANS:
-        return text == "1"
-    return int(text) if name in _INTEGERS else text
+    typed: dict[str, object] = {name: text or None for name, text in facts.items()}
+    for name in _TYPED.keys() & typed.keys():
+        if text := typed[name]:
+            typed[name] = _TYPED[name](text)
+    return receipt_body(receipt, **typed).decode()
 
 
 def _flat(facts: Mapping[str, str]) -> list[str]:

@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import hiredis
@@ -21,10 +22,11 @@ from redis.exceptions import (
 )
 
 from contracts.scripts import Script
+from worker.adapters.redis.joined import Arg, Joined, Reply
 from worker.ports import RedisLost, RoomRefused
 
-Arg = str | bytes | int | float
-
+#: Calls of one script that go out as one. More would save little, and Redis and worker would wait for each other.
+BATCH = 16
 #: Answers that mean: this server cannot serve us now, another may.
 _ELSEWHERE = (ReadOnlyError, BusyLoadingError, MasterDownError)
 
@@ -57,8 +59,9 @@ class Link:
         self.greet = greet
         self._up = asyncio.Event()
         self._outbox: list[bytes] = []
+        self._joined: list[Joined] = []
         self._flush = asyncio.Event()
-        self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._pending: deque[tuple[float, Reply]] = deque()
         self._open = False
         self.last_error: str | None = None
 
@@ -66,6 +69,11 @@ class Link:
     def up(self) -> bool:
         """Say whether a greeted connection is there."""
         return self._up.is_set()
+
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that this link lives in."""
+        return asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Connect and reconnect until cancelled."""
@@ -118,10 +126,11 @@ class Link:
     async def _write(self, connection: Any) -> None:
         while True:
             await self._flush.wait()
+            self._send_joined()
             self._flush.clear()
-            batch, self._outbox = self._outbox, []
-            if batch:
-                await connection.send_packed_command(b"".join(batch), check_health=False)
+            packets, self._outbox = self._outbox, []
+            if packets:
+                await connection.send_packed_command(b"".join(packets), check_health=False)
 
     async def _read(self, connection: Any) -> None:
         while True:
@@ -135,41 +144,59 @@ class Link:
                 if "-READONLY" in str(error):  # so Redis 6.2 tells of a script on a replica
                     raise RedisLost(str(error)) from error
                 answer = RedisLost(str(error)) if str(error).startswith("BUSY ") else error
-            _, future = self._pending.popleft()
-            if future.done():
+            _, reply = self._pending.popleft()
+            if reply.done():
                 continue
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                reply.set_exception(answer)
             else:
-                future.set_result(answer)
+                reply.set_result(answer)
 
     async def _watch(self) -> None:
         """End a connection on which the oldest call got no answer in time."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._call_timeout / 4)
-            if self._pending and loop.time() - self._pending[0][0] > self._call_timeout:
+            if self._pending and self.loop.time() - self._pending[0][0] > self._call_timeout:
                 raise RedisLost(f"no answer within {self._call_timeout} s")
 
     def _fail_pending(self) -> None:
         self._outbox.clear()
         self._flush.clear()
+        joined, self._joined = self._joined, []
+        for one in joined:
+            one.fail(RedisLost(self.last_error or "the connection to Redis broke"))
         while self._pending:
-            _, future = self._pending.popleft()
-            if not future.done():
-                future.set_exception(RedisLost(self.last_error or "the connection to Redis broke"))
+            _, reply = self._pending.popleft()
+            if not reply.done():
+                reply.set_exception(RedisLost(self.last_error or "the connection to Redis broke"))
 
     def _send(self, *args: Arg) -> asyncio.Future[Any]:
-        if not self._open:
-            raise RedisLost(self.last_error or "not connected to Redis")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._outbox.append(hiredis.pack_command(args))  # type: ignore[arg-type]
-        self._pending.append((loop.time(), future))
-        self._flush.set()
+        future: asyncio.Future[Any] = self.loop.create_future()
+        self.send(future, *args)
         return future
 
-    async def wait_up(self) -> None:
+    def send(self, reply: Reply, *args: Arg) -> None:
+        """Send one command after all that was asked for before; its answer, or RedisLost, goes to `reply`."""
+        self._send_joined()
+        if not self._open:
+            reply.set_exception(RedisLost(self.last_error or "not connected to Redis"))
+            return
+        self._outbox.append(hiredis.pack_command(args))  # type: ignore[arg-type]
+        self._pending.append((self.loop.time(), reply))
+        self._flush.set()
+
+    def _send_joined(self) -> None:
+        while self._joined:
+            self._joined.pop(0).send()
+
+    def post(self, joined: Joined) -> None:
+        """Let calls that wait go out in this turn of the loop. Raises RedisLost where there is no connection."""
+        if not self._open:
+            raise RedisLost(self.last_error or "not connected to Redis")
+        self._joined.append(joined)
+        self._flush.set()
+
+    async def ready(self) -> None:
         """Wait for a greeted connection; RedisLost after the call timeout."""
         if not self._up.is_set():
             try:
@@ -181,7 +208,7 @@ class Link:
     async def command(self, *args: Arg, greeting: bool = False) -> Any:
         """Send one command. Raises RedisLost, or redis's ResponseError."""
         if not greeting:
-            await self.wait_up()
+            await self.ready()
         return await self._send(*args)
 
     async def call(self, script: Script, key: str, *args: Arg, greeting: bool = False) -> Any:
@@ -189,14 +216,18 @@ class Link:
 
         Raises RedisLost, or redis's ResponseError.
         """
-        if not greeting and not self._up.is_set():
-            await self.wait_up()
+        if not greeting:
+            await self.ready()
         try:
             return await self._send("EVALSHA", script.sha, 1, key, *args)
         except NoScriptError:
             pass
         # EVAL carries the text with it, so a flush of the script cache in between cannot fail it again.
         return await self._send("EVAL", script.text, 1, key, *args)
+
+    def joined(self, script: Script, key: str, *shared: Arg) -> Joined:
+        """Return a script that takes a batch: its calls go out together where several wait."""
+        return Joined(self, script, key, *shared)
 
     async def close(self) -> None:
         """Release the pool; `run` must have ended."""

@@ -8,7 +8,8 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from contracts.keys import GROUP, Keys
 from contracts.scripts import Script, load
-from worker.adapters.redis.link import Arg, Link
+from worker.adapters.redis.joined import Arg, Joined
+from worker.adapters.redis.link import Link
 from worker.limits import Limits
 from worker.ports import Clock, Log, RedisLost, RoomRefused
 
@@ -62,14 +63,35 @@ class Room:
             except OutOfMemoryError as error:
                 raise RoomRefused(f"Redis is out of memory: {error}") from error
             except ResponseError as error:
-                text = str(error)
-                if "NOEPOCH" not in text and "NOGROUP" not in text:
-                    refusal = "Redis is out of memory" if "OOM command not allowed" in text else text
-                    raise RoomRefused(refusal) from error
-                if last:
-                    raise RedisLost(text) from error
+                self._unless_remediable(str(error), last)
             await self.ensure_epoch(greeting=greeting)
         raise AssertionError
+
+    def joined(self, name: str, *shared: Arg) -> Joined:
+        """Return one of the worker's scripts that takes a batch, for `run_joined`."""
+        return self.link.joined(script(name), self.keys.commands, *shared)
+
+    async def run_joined(self, joined: Joined, *args: Arg) -> Any:
+        """Run one call of a batch, as `run` does."""
+        for last in (False, True):
+            try:
+                answer = await joined.call(*args)
+            except ResponseError as error:
+                self._unless_remediable(str(error), last)
+            else:
+                if answer[0] != "refused":
+                    return answer
+                self._unless_remediable(answer[1], last)
+            await self.ensure_epoch()
+        raise AssertionError
+
+    @staticmethod
+    def _unless_remediable(refusal: str, last: bool) -> None:
+        """Raise what a script's refusal means, but for the want of an epoch or a group, which can be made."""
+        if "NOEPOCH" not in refusal and "NOGROUP" not in refusal:
+            raise RoomRefused("Redis is out of memory" if "OOM command not allowed" in refusal else refusal)
+        if last:
+            raise RedisLost(refusal)
 
     def saw(self, epoch: str, revision: int, why: str = "noticed in an answer") -> bool:
         """Take note of an answer's head. False when it is lower than was seen before: the server lost writes."""

@@ -213,9 +213,14 @@ class _Stream:
         self.box.end()
 
     def _hear(self, event: Event) -> None:
-        if any(fault.losing for fault in self._faults):
+        shared, own = self._faults
+        if shared.losing or own.losing:
             self._heard = event.number
-        if not (self._broken or any(fault.stalled for fault in self._faults)):
+        if self._broken or shared.stalled or own.stalled:
+            return
+        if self._heard == event.number - 1:
+            self._take(event)
+        else:
             self._catch_up()
 
     def _notice(self, change: Change) -> None:
@@ -233,9 +238,12 @@ class _Stream:
 
     def _catch_up(self) -> None:
         for event in self._machine.events.after(self._heard):
-            self._heard = event.number
-            if event.action not in NOISE and event.labels.get("pointsman.enable") == "true":
-                self.box.put(_hint(event))
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        self._heard = event.number
+        if event.action not in NOISE and event.labels.get("pointsman.enable") == "true":
+            self.box.put(_hint(event))
 
 
 def _hint(event: Event) -> EngineHint:

@@ -20,4 +20,5 @@ if wrong then return wrong end
 if ARGV[9] ~= '' then wrong = tell_snapshot('exhausted', service, ARGV[7], ARGV[9]) end
 if wrong then return wrong end
 local version = write_snapshot(service, {unpack(ARGV, 10)}, ARGV[4], ARGV[5], ARGV[3], (ARGV[6] ~= '' or ARGV[9] ~= '') and REVISION)
+if ARGV[6] ~= '' or ARGV[9] ~= '' then redis.call('SADD', SERVICES, service) end
 return {'ok', string.format('%d', REVISION), version}
