@@ -6,8 +6,9 @@ from contextlib import suppress
 
 from worker.core.decide import STATE_ONLY
 from worker.core.delivery import Grant, Taken
+from worker.course import LeaseLost, NotBegun
 from worker.ending import end_all
-from worker.executor import Executor, LeaseLost, NotBegun
+from worker.executor import Executor
 from worker.limits import Limits
 from worker.ports import Clock, Inbox, Ledger, Log, RedisLost, RoomRefused
 

@@ -1,59 +1,27 @@
 """One held command from grant to settlement; the only caller of engine actions."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import assert_never
 
 from msgspec.structs import replace
 
 from contracts.commands import SHORT_ID, Action
-from contracts.errors import AlreadyRunning, AlreadyStopped, PointsmanError, PreconditionFailed
+from contracts.errors import AlreadyRunning, AlreadyStopped, PreconditionFailed
 from contracts.receipts import ReceiptStatus
 from contracts.services import Snapshot
 from contracts.times import format_ms, parse_ms
 from worker.core.container import NEVER
 from worker.core.decide import STATE_ONLY, Act, Decision, Finish, Reject, decide
 from worker.core.delivery import Begun, Early, Ended, Fenced, Grant, Settled, Stale
-from worker.core.effects import at_begin, at_end_unseen, at_settle, without_call
+from worker.core.effects import at_begin, without_call
 from worker.core.look import Look, Present
-from worker.core.state import Memo
 from worker.core.takeover import Elsewhere, Happened, Overdue, Void, Wait, has_evidence, judge
+from worker.course import Course, LeaseLost, NotBegun
 from worker.limits import Limits
 from worker.lookout import Lookout
+from worker.patience import Patience
 from worker.ports import Clock, Engine, EngineBusy, EngineFailed, EngineUnavailable, Ledger, Log
-
-_DONE = {
-    Action.RESTART: "Service '{}' restart initiated",
-    Action.START: "Service '{}' start initiated",
-    Action.STOP: "Service '{}' stop initiated",
-    Action.ENABLE: "Service '{}' enabled",
-    Action.DISABLE: "Service '{}' disabled",
-}
-
-
-class LeaseLost(Exception):
-    """The lane is another's now: write nothing more, call nothing more."""
-
-
-class NotBegun(Exception):
-    """The engine cannot be asked, and nothing has begun: hand the lane back."""
-
-
-@dataclass(slots=True)
-class _Course:
-    """Where one held command is.
-
-    `busy`: an engine call of this process was still open when its bound ran out. `answered`: the engine
-    said that it had done it.
-    """
-
-    grant: Grant
-    action: Action
-    grace: float = 0.0
-    container_id: str = ""
-    begun_at: float = 0.0
-    busy: bool = False
-    answered: bool = False
+from worker.settling import Settling, failure, refusal
 
 
 class Executor:
@@ -81,7 +49,15 @@ class Executor:
         self._limits = limits
         self._log = log
         self._engine_lost = engine_lost
-        self._stopping = stopping
+        self._patience = Patience(
+            lookout=lookout,
+            clock=clock,
+            limits=limits,
+            log=log,
+            engine_lost=engine_lost,
+            stopping=stopping,
+        )
+        self._settling = Settling(ledger=ledger, clock=clock, patience=self._patience)
 
     async def run(self, grant: Grant) -> Grant | None:
         """Bring a held command to its end; return the lane that came with the settlement, if any.
@@ -92,15 +68,17 @@ class Executor:
         action = grant.receipt.action
         if action is None:
             raise LeaseLost(f"receipt {grant.id} names no action")
-        course = _Course(grant, action)
+        course = Course(grant, action)
         if action in STATE_ONLY:
             return await self._decide_and_go(course, None)
         if grant.takeover:
             if has_evidence(grant.receipt):
                 return await self._resume(course)
-            look = await self._patient_look(course)
+            look = await self._patience.look(course)
             return (
-                await self._engine_gone(course) if look is None else await self._decide_and_go(course, look)
+                await self._settling.engine_gone(course)
+                if look is None
+                else await self._decide_and_go(course, look)
             )
         return await self._decide_and_go(course, await self._first_look(grant))
 
@@ -116,13 +94,13 @@ class Executor:
 
     # Deciding
 
-    async def _decide_and_go(self, course: _Course, look: Look | None) -> Grant | None:
+    async def _decide_and_go(self, course: Course, look: Look | None) -> Grant | None:
         grant = course.grant
         while True:
             decision = self._decide(course, look)
             match decision:
                 case Reject(error=error):
-                    return await self._settle(course, _refusal(error), None)
+                    return await self._settling.settle(course, refusal(error), None)
                 case Finish(changed=changed):
                     now = self._clock.redis_ms()
                     change = without_call(
@@ -133,7 +111,7 @@ class Executor:
                         now_ms=now,
                         observed_at=format_ms(now),
                     )
-                    outcome = self._success(course, changed=changed, look=look)
+                    outcome = self._settling.success(course, changed=changed, look=look)
                     answer = await self._ledger.settle(grant, outcome, change, started=True, want=True)
                     match answer:
                         case Stale(state=state):
@@ -156,7 +134,7 @@ class Executor:
                 case _:
                     assert_never(decision)
 
-    def _decide(self, course: _Course, look: Look | None) -> Decision:
+    def _decide(self, course: Course, look: Look | None) -> Decision:
         grant = course.grant
         decision = decide(grant.receipt, course.action, grant.service, grant.state, look)
         if (
@@ -168,7 +146,7 @@ class Executor:
             return Finish(changed=True)
         return decision
 
-    async def _begin(self, course: _Course, look: Present) -> bool:
+    async def _begin(self, course: Course, look: Present) -> bool:
         """Store the evidence. False when the command ended instead; `begun_at` < 0 when it must be decided again."""
         grant, container = course.grant, look.container
         now = self._clock.redis_ms()
@@ -226,7 +204,7 @@ class Executor:
 
     # Calling
 
-    async def _call(self, course: _Course, look: Present) -> Grant | None:
+    async def _call(self, course: Course, look: Present) -> Grant | None:
         """Call the engine once and bring the command to its end."""
         grant, limits = course.grant, self._limits
         if self._clock.boot() - course.begun_at > limits.call_within and not await self._begin_anew(
@@ -255,10 +233,10 @@ class Executor:
                 "engine_lost", "The engine gave no answer to a call", command=grant.id, error=str(error)
             )
         except EngineFailed as error:
-            return await self._after_refusal(course, error)
+            return await self._afterrefusal(course, error)
         return await self._pursue(course)
 
-    async def _begin_anew(self, course: _Course, look: Present) -> bool:
+    async def _begin_anew(self, course: Course, look: Present) -> bool:
         """Renew the time of the call where the begin was long ago."""
         if not await self._begin(course, look):
             return False
@@ -275,55 +253,57 @@ class Executor:
         if grant.lost or self._clock.boot() > grant.deadline - self._limits.guard:
             raise LeaseLost(grant.id)
 
-    async def _after_refusal(self, course: _Course, error: EngineFailed) -> Grant | None:
+    async def _afterrefusal(self, course: Course, error: EngineFailed) -> Grant | None:
         """Look first; where the effect is not there, fail with the engine's own words."""
-        look = await self._patient_look(course)
+        look = await self._patience.look(course)
         if look is None:
-            return await self._engine_gone(course)
+            return await self._settling.engine_gone(course)
         match self._judge(course, look):
             case Happened():
-                return await self._succeed(course, look, recovered=False)
+                return await self._settling.succeed(course, look, recovered=False)
             case Void() | Elsewhere():
                 # The container went under our hands: what has its name now decides, as if nothing had been asked.
                 return await self._pursue(course, look)
             case Wait() | Overdue():
-                return await self._settle(course, _failure("500", "engine_error", error.message), look)
+                return await self._settling.settle(
+                    course, failure("500", "engine_error", error.message), look
+                )
 
     # Watching for the effect
 
-    async def _resume(self, course: _Course) -> Grant | None:
+    async def _resume(self, course: Course) -> Grant | None:
         """Take over a begun command: judge what the earlier attempt did, before any guard."""
         grant = course.grant
         course.grace = float(
             grant.receipt.timeout if grant.receipt.timeout is not None else self._limits.grace
         )
-        look = await self._patient_look(course)
+        look = await self._patience.look(course)
         if look is None:
-            return await self._engine_gone(course)
+            return await self._settling.engine_gone(course)
         if isinstance(look, Present):
             course.grace, course.container_id = float(self._grace(grant, look)), look.container.id
         return await self._pursue(course, look, recovered=True)
 
     async def _pursue(
-        self, course: _Course, look: Look | None = None, *, recovered: bool = False
+        self, course: Course, look: Look | None = None, *, recovered: bool = False
     ) -> Grant | None:
         """Look until the effect is there, or until it is clear that it will not come."""
         limits = self._limits
         while True:
             if look is None:
-                look = await self._patient_look(course)
+                look = await self._patience.look(course)
             if look is None:
-                return await self._engine_gone(course)
+                return await self._settling.engine_gone(course)
             judgement = self._judge(course, look)
             match judgement:
                 case Happened():
-                    return await self._succeed(course, look, recovered=recovered)
+                    return await self._settling.succeed(course, look, recovered=recovered)
                 case Elsewhere():
                     expected = (course.grant.receipt.expect_container_id or "")[:SHORT_ID]
                     error = PreconditionFailed(
                         f"Service '{course.grant.service}' is not on container {expected} any more"
                     )
-                    return await self._settle(course, _refusal(error), None)
+                    return await self._settling.settle(course, refusal(error), None)
                 case Void():
                     return await self._decide_and_go(course, look)
                 case Overdue() if course.busy:
@@ -333,21 +313,21 @@ class Executor:
                     ):
                         waited = course.grace + limits.margin + limits.hang
                         text = f"The engine was still at it after {waited:g} s; it may yet finish"
-                        return await self._settle(course, _failure("504", "timed_out", text), look)
+                        return await self._settling.settle(course, failure("504", "timed_out", text), look)
                     pause = limits.look_every
                 case Overdue() if course.answered:
                     text = "The engine answered the call, but a look does not show its effect"
-                    return await self._settle(course, _failure("500", "engine_error", text), look)
+                    return await self._settling.settle(course, failure("500", "engine_error", text), look)
                 case Overdue():
                     return await self._decide_and_go(course, look)
                 case Wait(until_ms=until):
                     pause = min(limits.look_every, max(0.0, (until - self._clock.redis_ms()) / 1000) + 0.005)
                 case _:
                     assert_never(judgement)
-            await self._rest(course, pause)
+            await self._patience.rest(course, pause)
             look = None
 
-    def _judge(self, course: _Course, look: Look) -> Happened | Wait | Overdue | Void | Elsewhere:
+    def _judge(self, course: Course, look: Look) -> Happened | Wait | Overdue | Void | Elsewhere:
         return judge(
             course.grant.receipt,
             course.action,
@@ -356,118 +336,6 @@ class Executor:
             grace=course.grace,
             margin=self._limits.margin,
         )
-
-    async def _rest(self, course: _Course, seconds: float) -> None:
-        if course.grant.lost:
-            raise LeaseLost(course.grant.id)
-        if self._stopping():
-            raise NotBegun("this worker is stopping")
-        await self._clock.sleep(seconds)
-        if course.grant.lost:
-            raise LeaseLost(course.grant.id)
-
-    async def _patient_look(self, course: _Course) -> Look | None:
-        """Look; while the engine gives no answer, wait for it until the command's deadline. None: that has come."""
-        grant = course.grant
-        while True:
-            try:
-                if course.container_id:
-                    return await self._lookout.look_again(grant.service, course.container_id)
-                return await self._lookout.look(grant.service)
-            except EngineFailed as error:
-                self._log.warning(
-                    "look_failed", "The engine refused a look", command=grant.id, error=error.message
-                )
-            except (EngineUnavailable, EngineBusy):
-                self._engine_lost()
-            if self._clock.redis_ms() >= parse_ms(grant.receipt.expires_at or "1970-01-01T00:00:00Z"):
-                return None
-            await self._rest(course, self._limits.look_every / 4)
-
-    async def _engine_gone(self, course: _Course) -> Grant | None:
-        """Settle with 503, by Redis TIME: the deadline came and the engine had not answered."""
-        while True:
-            answer = await self._ledger.settle(
-                course.grant,
-                _failure("503", "engine_unavailable", "The engine did not answer before the command expired"),
-                at_end_unseen(course.grant.state, course.grant.receipt),
-                overdue_only=True,
-                want=True,
-            )
-            match answer:
-                case Settled(next=following):
-                    return following
-                case Early():
-                    await self._rest(course, 0.05)
-                case Fenced():
-                    raise LeaseLost(course.grant.id)
-                case Ended():
-                    return None
-                case Stale(state=state):
-                    course.grant.state = state
-                case _:
-                    assert_never(answer)
-
-    # Settling
-
-    async def _succeed(self, course: _Course, look: Look, *, recovered: bool) -> Grant | None:
-        outcome = self._success(course, changed=True, look=look)
-        if recovered:
-            outcome["recovered"] = "1"
-        return await self._settle(course, outcome, look, done=True)
-
-    def _success(self, course: _Course, *, changed: bool, look: Look | None) -> dict[str, str]:
-        outcome = {
-            "status": "succeeded",
-            "code": "200",
-            "message": _DONE[course.action].format(course.grant.service),
-            "changed": "1" if changed else "0",
-        }
-        if isinstance(look, Present):
-            outcome["after_container_id"] = look.container.short_id
-            if look.container.ever_started:
-                outcome["after_started_at"] = look.container.started_at
-        return outcome
-
-    async def _settle(
-        self, course: _Course, outcome: Mapping[str, str], look: Look | None, *, done: bool = False
-    ) -> Grant | None:
-        """Settle with what the last look showed; on a changed service, work the change out anew."""
-        grant = course.grant
-        while True:
-            change: tuple[Snapshot, Memo] | None = at_end_unseen(grant.state, grant.receipt)
-            if look is not None:
-                now = self._clock.redis_ms()
-                change = at_settle(
-                    grant.state,
-                    grant.receipt,
-                    course.action,
-                    grant.service,
-                    look,
-                    done=done,
-                    now_ms=now,
-                    observed_at=format_ms(now),
-                )
-            answer = await self._ledger.settle(grant, outcome, change, want=True)
-            match answer:
-                case Settled(next=following):
-                    return following
-                case Stale(state=state):
-                    grant.state = state
-                case Fenced() | Early():
-                    raise LeaseLost(grant.id)
-                case Ended():
-                    return None
-                case _:
-                    assert_never(answer)
-
-
-def _refusal(error: PointsmanError) -> dict[str, str]:
-    return {"status": "rejected", "code": str(error.status), "error": error.code, "message": error.message}
-
-
-def _failure(code: str, word: str, message: str) -> dict[str, str]:
-    return {"status": "failed", "code": code, "error": word, "message": message}
 
 
 def _revised(snapshot: Snapshot, grant: Grant) -> Snapshot:

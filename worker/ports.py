@@ -113,7 +113,7 @@ class Ledger(Protocol):
     async def begin(
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
     ) -> BeginAnswer:
-        """Begin it, or renew its evidence under the same attempt; prolongs the lease."""
+        """Begin it, or renew its evidence under the same attempt."""
         ...
 
     async def settle(

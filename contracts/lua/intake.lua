@@ -71,7 +71,7 @@ local function wrong_lane(service, id)
 end
 
 local function accept_entry(entry, flat, window, ttl)
-  local known = receipt_of(named_id(flat) or entry)
+  local known, broken = receipt_of(named_id(flat) or entry)
   if known and known.entry == entry and known.service and known.status then
     if wrong_lane(known.service, known.id) then return end -- it stays pending, so that a new epoch finds it again
     return resume_command(known, window)
@@ -84,9 +84,11 @@ local function accept_entry(entry, flat, window, ttl)
   elseif known then
     return refuse_conflict(entry, flat, command, window)
   end
-  local id = command.id or entry
-  local wrong = require_types({receipt_key(id), 'hash'}) or wrong_lane(command.service, id)
-  if wrong then return refuse_malformed(entry, flat, command, wrong.err, window) end
+  if not broken then
+    local wrong = wrong_lane(command.service, command.id or entry)
+    broken = wrong and wrong.err
+  end
+  if broken then return refuse_malformed(entry, flat, command, broken, window) end
   local receipt = new_receipt(command, entry, ttl)
   receipt.status = (receipt.due_ms and receipt.due_ms > NOW) and 'scheduled' or 'queued'
   write_new_receipt(receipt)

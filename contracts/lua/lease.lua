@@ -23,10 +23,11 @@ local function release_lane(service)
 end
 
 -- Gives the head to a worker. Returns what the worker needs: {service, id, token, takeover 0|1, receipt, snapshot, ver, memo}; nil,
--- and writes nothing, where a key of the service is of a wrong type.
+-- and writes nothing, where a key of the service is of a wrong type. who.lean leaves the snapshot out, as ''.
 local function lease_head(service, id, receipt, takeover, who)
-  local snapshot, state = redis.pcall('HGETALL', service_key(service)), redis.pcall('HMGET', state_key(service), 'ver', 'memo')
-  if snapshot.err or state.err then return nil end
+  local snapshot = not who.lean and redis.pcall('HGETALL', service_key(service)) or ''
+  local state = redis.pcall('HMGET', state_key(service), 'ver', 'memo')
+  if state.err or (snapshot ~= '' and snapshot.err) then return nil end
   who.given = (who.given or 0) + 1
   local token = who.token .. ':' .. who.given
   local set = redis.pcall('HSET', lease_key(service), 'id', id, 'token', token, 'worker', who.worker, 'instance', who.instance)

@@ -96,7 +96,7 @@ local function parse_entry(flat)
     else
       seen[name] = true
       local known = KNOWN[name]
-      local length = (why and not known) or #value <= ENTRY_LIMIT and #name <= ENTRY_LIMIT and utf8_length(name) and utf8_length(value)
+      local length = (why and not known) or #value <= ENTRY_LIMIT and #name <= ENTRY_LIMIT and (known or utf8_length(name)) and utf8_length(value)
       if not length then
         why = why or ('field ' .. shown(name) .. ' is not UTF-8 text')
       elseif known then

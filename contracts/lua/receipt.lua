@@ -18,11 +18,12 @@ local function write_receipt(receipt, names)
   return flat
 end
 
--- Reads a receipt; nil where there is none or something else stands in its place.
+-- Reads a receipt; nil where there is none, and why where something else stands in its place.
 local function receipt_of(id)
   if not id then return nil end
   local flat = redis.pcall('HGETALL', receipt_key(id))
-  if flat.err or #flat == 0 then return nil end
+  if flat.err then return nil, 'WRONGTYPE ' .. receipt_key(id) .. ' holds no hash' end
+  if #flat == 0 then return nil end
   local receipt = to_map(flat)
   receipt.id = id
   return receipt

@@ -307,7 +307,7 @@ async def test_a_stream_ends_with_its_token(scene: Scene):
         await take(events, 1)
         async with asyncio.timeout(20):
             assert [event async for event in events]
-    assert 0.5 < time.time() - began < 15
+    assert 0.3 < time.time() - began < 15  # whole seconds: it had 0.4 to 1.4 s to live
     assert (
         await served.http.get(BASE, headers=bearer("a", (scene.room,), seconds=-60, list=True))
     ).status_code == 401

@@ -235,7 +235,6 @@ class Room:
         memo: str = "",
         ver: str | None = None,
         cause: str = '{"kind":"command"}',
-        lease: int = LEASE,
         window: int = WINDOW,
     ) -> Any:
         """Begin a granted command; evidence is stored, the snapshot written where one is given."""
@@ -243,7 +242,7 @@ class Room:
         told = self._tell(grant.service, snapshot or {}, cause) if snapshot or memo else Told()
         return self.joined(
             "begin",
-            (lease, window),
+            (window,),
             grant.service,
             grant.id,
             grant.token,

@@ -185,7 +185,7 @@ class _Hearing(Hearing):
         entries = self.link.send("XRANGE", self._stream, f"({self._position}", "+")
         for entry, _ in entries:
             self._position = entry
-        return list({fields[1]: None for _, fields in entries})
+        return list({name: None for _, fields in entries for name in fields[::2]})
 
 
 class NobodyAsks:

@@ -181,7 +181,6 @@ class Model:
                 return "ended"
             known.status, known.attempt, known.losses = "running", 1, 0
             self.events.append(("command.started", known.id))
-        self.holds[service].until = self.now + LEASE
         return "ok"
 
     def settle(self, service: str, command_id: str, token: str, status: str, *, at_once: bool) -> str:

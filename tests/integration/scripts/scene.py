@@ -57,7 +57,8 @@ def furnish(room: Room) -> Scene:
         room.publish(action="stop", service="expired", id=name, expires_at=room.time(5000), coalesce=1)
     for grant in room.take("w1", lease=100 * LEASE).grants:
         grants[grant.service] = grant
-    room.begin(grants["begun"], memo="{}", snapshot={"desired": "running"}, lease=100 * LEASE)
+    room.begin(grants["begun"], memo="{}", snapshot={"desired": "running"})
+    room.renew(grants["begun"], lease=100 * LEASE)
     room.handback(grants["resting"], rest=2000)
 
     soon = room.time(1000)

@@ -218,7 +218,8 @@ def test_once_the_target_has_begun_its_joiners_neither_cancel_nor_expire(room: R
     add(room, "target", expires_at=room.time(60_000))
     add(room, "joiner", expires_at=room.time(1000))
     grant = room.take().only()
-    room.begin(grant, lease=60_000)
+    room.begin(grant)
+    room.renew(grant, lease=60_000)
     before = room.receipt("joiner")
     assert room.cancel("joiner") == ["refused", before]
     room.pass_time(2000)

@@ -33,7 +33,8 @@ def test_an_unstarted_command_past_its_deadline_ends_as_expired_in_a_blocked_lan
     restart(room, "short", expires_at=room.time(5000))
     restart(room, "long")
     grant = room.take(lease=60_000).only()
-    room.begin(grant, lease=60_000)
+    room.begin(grant)
+    room.renew(grant, lease=60_000)
     room.pass_time(4999)
     taken = room.take("w2")
     assert (room.status("short"), taken.due) == ("queued", room.now + 1)
@@ -102,7 +103,8 @@ def test_begin_and_settle_find_a_deadline_that_no_take_has_seen(room: Room):
 def test_what_has_begun_does_not_expire(room: Room):
     restart(room, "k1", expires_at=room.time(1000))
     grant = room.take(lease=9000).only()
-    room.begin(grant, lease=9000)
+    room.begin(grant)
+    room.renew(grant, lease=9000)
     room.pass_time(5000)
     room.take("w2")
     assert room.status("k1") == "running"

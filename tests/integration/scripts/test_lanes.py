@@ -203,6 +203,25 @@ def test_a_poisoned_lane_goes_on(room: Room):
     assert (room.lane("web"), room.pending(), room.client.xlen(room.keys.commands)) == ([], 0, 0)
 
 
+def test_a_lane_that_comes_with_a_settlement_brings_its_snapshot_or_leaves_it_out(room: Room):
+    room.be_observer()
+    room.observe("b", {"status": "running"})
+    for service in ("a", "b"):
+        add(room, service, service)
+    first = room.take(free=1).only()
+    assert (first.id, room.begin(first)[0]) == ("a", "ok")
+    [lean] = room.settle(first, want=2).grants
+    assert (lean.id, lean.snapshot, lean.ver) == ("b", {}, "1")
+    room.handback(lean)
+    add(room, "a", "a2")
+    again = room.take(free=1).only()
+    while again.id != "a2":
+        room.handback(again)
+        again = room.take(free=1).only()
+    [whole] = room.settle(again, want=1).grants
+    assert (whole.id, whole.snapshot["status"], whole.ver, whole.memo) == ("b", "running", "1", lean.memo)
+
+
 def test_renew_prolongs_only_what_the_token_holds_before_its_deadline(room: Room):
     for service in ("a", "b", "c"):
         add(room, service, service)
@@ -216,8 +235,8 @@ def test_renew_prolongs_only_what_the_token_holds_before_its_deadline(room: Room
     assert room.renew(grants["c"], stale) == [False, True]
     room.pass_time(LEASE - 1)
     room.begin(grants["a"])
-    room.pass_time(LEASE - 1)
-    assert room.renew(grants["a"]) == [True]  # begin prolongs as well
+    room.pass_time(1)
+    assert room.renew(grants["a"]) == [False]  # a begin prolongs nothing
 
 
 # Fences

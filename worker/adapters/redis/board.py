@@ -107,13 +107,14 @@ class RedisBoard:
         told = tell(old.snapshot, new[0], flat, _OBSERVATION, always=republish)
         gone = rest_of([], new[0].status, _OBSERVATION) if exhausted else ""
         body = told.body or (body_of(new[0]) if exhausted else "")
+        memo = memo_to_text(new[1])
         answer = await room.run(
             "observe",
             self._token,
             name,
             ticket,
             old.ver,
-            memo_to_text(new[1]),
+            memo,
             told.kind,
             body,
             told.rest,
@@ -123,6 +124,7 @@ class RedisBoard:
         match answer[0]:
             case "ok":
                 await room.saw_head(room.epoch, int(answer[1]))
+                room.known.keep(name, ServiceState(*new, answer[2]), memo)
                 return Written(answer[2])
             case "held":
                 return Held()

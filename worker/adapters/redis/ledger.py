@@ -15,8 +15,10 @@ from worker.adapters.redis.inbox import read_grants, read_state
 from worker.adapters.redis.room import Room
 from worker.adapters.redis.telling import Told, tell
 from worker.core.delivery import BeginAnswer, Begun, Early, Ended, Fenced, Grant, SettleAnswer, Settled, Stale
-from worker.core.state import Memo, differences, memo_to_text
+from worker.core.state import Memo, ServiceState, differences, memo_to_text
 
+#: What `settle.lua` is asked for: no lane, one with all that is known of its service, one without the snapshot.
+NONE, WHOLE, ENOUGH = 0, 1, 2
 #: What is no text in a receipt, and how to read it.
 _TYPED: dict[str, Callable[[Any], object]] = {
     name: int if kind is Kind.INTEGER else "1".__eq__
@@ -39,15 +41,14 @@ class RedisLedger:
     def __init__(self, room: Room) -> None:
         self._room = room
         lease, window = int(room.limits.lease * 1000), int(room.limits.window * 1000)
-        self._begin = room.joined("begin", lease, window)
+        self._begin = room.joined("begin", window)
         self._settle = room.joined("settle", window, lease, room.name, room.instance)
 
     async def begin(
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
     ) -> BeginAnswer:
         """See `begin.lua`. Raises RedisLost, RoomRefused."""
-        room, limits = self._room, self._room.limits
-        sent = room.clock.boot()
+        room = self._room
         flat = differences(grant.state.snapshot, snapshot)
         told = tell(grant.state.snapshot, snapshot, flat, cause_of(grant)) if flat else Told()
         body = ""
@@ -76,7 +77,6 @@ class RedisLedger:
             case "ok":
                 room.clock.saw(int(answer[1]))
                 await room.saw_head(room.epoch, int(answer[2]))
-                grant.deadline = sent + limits.lease
                 return Begun(ver=answer[3], called_at=answer[4])
             case "stale":
                 return Stale(read_state(answer[1], answer[2], answer[3]))
@@ -99,8 +99,9 @@ class RedisLedger:
         room, limits = self._room, self._room.limits
         sent = room.clock.boot()
         flat: list[str] = []
-        told = Told()
+        told, memo = Told(), ""
         if change is not None:
+            memo = memo_to_text(change[1])
             flat = differences(grant.state.snapshot, change[0])
             told = tell(grant.state.snapshot, change[0], flat, cause_of(grant)) if flat else told
         held = grant.receipt.status is ReceiptStatus.RUNNING  # the begin wrote whose it is
@@ -114,11 +115,11 @@ class RedisLedger:
             _body(grant.receipt, {**begun, "status": "running"}) if started else "",
             int(overdue_only),
             grant.state.ver,
-            memo_to_text(change[1]) if change is not None else "",
+            memo,
             told.kind,
             told.body,
             told.rest,
-            int(want),
+            (ENOUGH if room.known.enough else WHOLE) if want else NONE,
             room.token(),
             _body(grant.receipt, {"worker": room.name, **outcome} if held else outcome),
             len(outcome) * 2,
@@ -129,7 +130,9 @@ class RedisLedger:
             case "ok":
                 room.clock.saw(int(answer[1]))
                 await room.saw_head(room.epoch, int(answer[2]))
-                grants = read_grants(answer[4], sent + limits.lease)
+                if change is not None:
+                    room.known.keep(grant.service, ServiceState(*change, answer[3]), memo)
+                grants = await read_grants(room, answer[4], sent + limits.lease)
                 return Settled(grants[0] if grants else None)
             case "done":
                 return Settled()

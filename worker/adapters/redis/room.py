@@ -9,6 +9,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from contracts.keys import GROUP, Keys
 from contracts.scripts import Script, load
 from worker.adapters.redis.joined import Arg, Joined
+from worker.adapters.redis.known import Known
 from worker.adapters.redis.link import Link
 from worker.limits import Limits
 from worker.ports import Clock, Log, RedisLost, RoomRefused
@@ -39,6 +40,7 @@ class Room:
         #: Whether this process knew another epoch before the present one.
         self.known_before = False
         self.revision = 0
+        self.known = Known()
         self.on_epoch: Callable[[str, str], None] | None = None
         self._serial = 0
         self._scripts: dict[str, Script] = {}
@@ -98,6 +100,7 @@ class Room:
         if epoch != self.epoch:
             self.known_before = bool(self.epoch)
             self.epoch, self.revision = epoch, revision
+            self.known.forget()
             if self.on_epoch is not None:
                 self.on_epoch(epoch, why)
             return True

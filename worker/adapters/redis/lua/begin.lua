@@ -1,7 +1,7 @@
 -- begin: the moment commands start: attempts counted, evidence stored, `desired` written. Decides every race with cancel and expiry.
 -- include: keys time log lease snapshot batch
 -- KEYS  1 commands stream
--- ARGV  1 lease ms  2 window ms  3.. a batch of commands, of each
+-- ARGV  1 window ms  2.. a batch of commands, of each
 --       1 service  2 id  3 token  4 ver  5 memo ('' leaves the service alone)  6 body of the started event's receipt, for a first begin
 --       7 kind of the snapshot's event ('' none)  8 its body  9 its rest  10 number of receipt arguments
 --       11.. receipt field, value, ... (the evidence; '' deletes), then snapshot field, value, ...
@@ -10,7 +10,7 @@
 -- Errors  NOEPOCH, WRONGTYPE: nothing was written, but that a number of `seq` may be used up.
 -- Invariant: no evidence, no call. A first begin counts attempt 1; a later one, by the same holder after a takeover or an
 -- engine outage, renews the evidence and counts nothing (the takeover did).
-local window, lapses = tonumber(ARGV[2]), string.format('%d', NOW + tonumber(ARGV[1]))
+local window = tonumber(ARGV[1])
 local wrong = open_log()
 if wrong then return wrong end
 
@@ -54,7 +54,6 @@ local function begin(service, id, token, ver, memo, body, kind, snapshot, rest, 
   if first then redis.call('ZREM', EXPIRIES, id, unpack(joiners)) end
   if first and facts[4] then drops[#drops + 1] = 'losses' end
   if #drops > 0 then redis.call('HDEL', receipt_key(id), unpack(drops)) end
-  redis.call('ZADD', LEASES, lapses, service)
   if tells then
     ver = write_snapshot(service, {unpack(given, count + 1)}, ver, memo, number, REVISION)
     if kind == 'discovered' then redis.call('SADD', SERVICES, service) end
@@ -64,4 +63,4 @@ local function begin(service, id, token, ver, memo, body, kind, snapshot, rest, 
   return {'ok', tostring(NOW), string.format('%d', REVISION), ver, STAMP}
 end
 
-return each(3, begin)
+return each(2, begin)

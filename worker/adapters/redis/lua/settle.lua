@@ -4,7 +4,7 @@
 -- ARGV  1 window ms  2 lease ms  3 worker  4 instance  5.. a batch of commands, of each
 --       1 service  2 id  3 token  4 body of the started event's receipt, when it begins and settles in this step ('' not)
 --       5 overdue_only 0|1  6 ver  7 memo ('' leaves the service alone)  8 kind of the snapshot's event ('' none)  9 its body  10 its rest
---       11 want (lanes wanted, 0 or 1)  12 token of the next  13 body of the settled event's receipt  14 number of receipt arguments
+--       11 want (0 no lane, 1 one, 2 one without its service's snapshot)  12 token of the next  13 body of the settled event's receipt  14 number of receipt arguments
 --       15.. receipt field, value, ..., then snapshot field, value, ...
 -- Returns of each {'ok', now ms, revision, ver, grants} | {'done'} (this token settled it before) | {'fenced'} | {'ended', status}
 --         | {'early'} | {'stale', snapshot, ver, memo} | {'refused', why}
@@ -15,6 +15,7 @@ local who = {worker = ARGV[3], instance = ARGV[4], lease = tonumber(ARGV[2])}
 local wrong = require_types({COMMANDS, 'stream'}) or open_log()
 if wrong then return wrong end
 
+local LOOKS = {} -- services to look at, as fields of one entry for the observer
 local FULL = false -- out of memory
 -- The batch's number. Out of memory too: PERSIST is a write that is allowed then, changes nothing, and opens the way for the others.
 local function number_or_make_room()
@@ -47,12 +48,12 @@ local function end_joiners(id)
 end
 
 -- The lane that waits longest, where its head is plain; the rest is for take.
-local function grant_next(service, token)
+local function grant_next(service, token, lean)
   local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
   local receipt = heads[1] and redis.pcall('HGETALL', receipt_key(heads[1])) or {}
   local known = not receipt.err and to_map(receipt) or {}
   if known.status ~= 'queued' or known.service ~= service then return nil end
-  who.token = token
+  who.token, who.lean = token, lean
   local grant = lease_head(service, heads[1], receipt, '0', who)
   if grant then redis.call('ZREM', READY, service) end
   return grant
@@ -118,13 +119,15 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   if more then
     redis.call('ZADD', READY, 'NX', number, service)
     following = following or service
-    if want ~= '1' then redis.pcall('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end -- who wants no lane lets others know of this one
+    if want == '0' then redis.pcall('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end -- who wants no lane lets others know of this one
   end
-  redis.pcall('XADD', RELOOK, 'MAXLEN', '~', '1000', '*', 's', service) -- a hint; the period finds what it does not
+  LOOKS[#LOOKS + 1], LOOKS[#LOOKS + 2] = service, ''
   if joined then end_joiners(id) end
   local grants = {}
-  if want == '1' and not FULL and following then grants[1] = grant_next(following, next_token) end
+  if want ~= '0' and not FULL and following then grants[1] = grant_next(following, next_token, want == '2') end
   return {'ok', tostring(NOW), string.format('%d', REVISION), ver, grants}
 end
 
-return each(5, settle)
+local answers = each(5, settle)
+if LOOKS[1] then redis.pcall('XADD', RELOOK, 'MAXLEN', '~', '1000', '*', unpack(LOOKS)) end -- a hint; the period finds what it does not
+return answers

@@ -1,0 +1,123 @@
+"""How a held command ends: the outcome that its receipt gets, and what its end makes of the service."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from contracts.commands import Action
+from contracts.errors import PointsmanError
+from contracts.services import Snapshot
+from contracts.times import format_ms
+from worker.core.delivery import Early, Ended, Fenced, Grant, Settled, Stale
+from worker.core.effects import at_end_unseen, at_settle
+from worker.core.look import Look, Present
+from worker.core.state import Memo
+from worker.course import Course, LeaseLost
+from worker.patience import Patience
+from worker.ports import Clock, Ledger
+
+_DONE = {
+    Action.RESTART: "Service '{}' restart initiated",
+    Action.START: "Service '{}' start initiated",
+    Action.STOP: "Service '{}' stop initiated",
+    Action.ENABLE: "Service '{}' enabled",
+    Action.DISABLE: "Service '{}' disabled",
+}
+
+
+class Settling:
+    """Settles held commands; each method returns the lane that came with the settlement, if any.
+
+    Raises LeaseLost when the lane is another's, RedisLost, RoomRefused.
+    """
+
+    def __init__(self, *, ledger: Ledger, clock: Clock, patience: Patience) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._patience = patience
+
+    async def succeed(self, course: Course, look: Look, *, recovered: bool) -> Grant | None:
+        """Settle a command whose effect was seen; `recovered`: an earlier attempt had it."""
+        outcome = self.success(course, changed=True, look=look)
+        if recovered:
+            outcome["recovered"] = "1"
+        return await self.settle(course, outcome, look, done=True)
+
+    def success(self, course: Course, *, changed: bool, look: Look | None) -> dict[str, str]:
+        """Return the outcome of a command that did what it was asked for."""
+        outcome = {
+            "status": "succeeded",
+            "code": "200",
+            "message": _DONE[course.action].format(course.grant.service),
+            "changed": "1" if changed else "0",
+        }
+        if isinstance(look, Present):
+            outcome["after_container_id"] = look.container.short_id
+            if look.container.ever_started:
+                outcome["after_started_at"] = look.container.started_at
+        return outcome
+
+    async def settle(
+        self, course: Course, outcome: Mapping[str, str], look: Look | None, *, done: bool = False
+    ) -> Grant | None:
+        """Settle with what the last look showed; on a changed service, work the change out anew."""
+        grant = course.grant
+        while True:
+            change: tuple[Snapshot, Memo] | None = at_end_unseen(grant.state, grant.receipt)
+            if look is not None:
+                now = self._clock.redis_ms()
+                change = at_settle(
+                    grant.state,
+                    grant.receipt,
+                    course.action,
+                    grant.service,
+                    look,
+                    done=done,
+                    now_ms=now,
+                    observed_at=format_ms(now),
+                )
+            answer = await self._ledger.settle(grant, outcome, change, want=True)
+            match answer:
+                case Settled(next=following):
+                    return following
+                case Stale(state=state):
+                    grant.state = state
+                case Fenced() | Early():
+                    raise LeaseLost(grant.id)
+                case Ended():
+                    return None
+                case _:
+                    assert_never(answer)
+
+    async def engine_gone(self, course: Course) -> Grant | None:
+        """Settle with 503, by Redis TIME: the deadline came and the engine had not answered."""
+        while True:
+            answer = await self._ledger.settle(
+                course.grant,
+                failure("503", "engine_unavailable", "The engine did not answer before the command expired"),
+                at_end_unseen(course.grant.state, course.grant.receipt),
+                overdue_only=True,
+                want=True,
+            )
+            match answer:
+                case Settled(next=following):
+                    return following
+                case Early():
+                    await self._patience.rest(course, 0.05)
+                case Fenced():
+                    raise LeaseLost(course.grant.id)
+                case Ended():
+                    return None
+                case Stale(state=state):
+                    course.grant.state = state
+                case _:
+                    assert_never(answer)
+
+
+def refusal(error: PointsmanError) -> dict[str, str]:
+    """Return the outcome of a command that a guard refused."""
+    return {"status": "rejected", "code": str(error.status), "error": error.code, "message": error.message}
+
+
+def failure(code: str, word: str, message: str) -> dict[str, str]:
+    """Return the outcome of a command that did not have its effect."""
+    return {"status": "failed", "code": code, "error": word, "message": message}
