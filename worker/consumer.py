@@ -16,6 +16,10 @@ from worker.ports import Clock, Inbox, Ledger, Log, RedisLost, RoomRefused
 STATE_ONLY_EXTRA = 4
 #: A lane that cannot be run here now rests this long before anybody takes it again, seconds.
 REST = 0.25
+#: Lanes that a waiting take may bring: one that is asked for at the moment, and one more that tells whether more wait.
+RING = 2
+#: Seconds for a waiting take to end when the worker stops.
+LET_GO = 1.0
 
 
 class Consumer:
@@ -41,6 +45,10 @@ class Consumer:
         self._engine_up = engine_up
         self._slots: dict[asyncio.Task[None], Grant] = {}
         self._nudge = asyncio.Event()
+        #: Somebody wants a take at once; and whether a slot that ends is a reason to.
+        self._asked = False
+        self._hungry = False
+        self._ring_free = 0
         self._position = "0-0"
         self._unsure = False
         self._balked = False
@@ -64,46 +72,86 @@ class Consumer:
     def doubt(self) -> None:
         """Say that an answer was lost: a lane that came with it is ours without our knowing."""
         self._unsure = True
-        self._nudge.set()
+        self.nudge()
 
     def nudge(self) -> None:
         """Make the loop take again at once."""
+        self._asked = True
         self._nudge.set()
 
     async def run(self) -> None:
         """Take and run until `stopping` is set; what still runs then goes on."""
-        wake: asyncio.Task[None] | None = None
+        ring: asyncio.Task[Taken | None] | None = None
         try:
             while not self.stopping:
                 pause = await self._take_once()
-                if pause <= 0 or self.stopping:
-                    continue
-                # Where we balked, what woke us is still there, and would wake us at once.
-                if not self._balked and (wake is None or wake.done()):
-                    wake = asyncio.create_task(
-                        self._inbox.wait(self._position, self._limits.idle), name="inbox-wait"
-                    )
-                    wake.add_done_callback(lambda _: self._nudge.set())
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._nudge.wait()
-                self._nudge.clear()
+                while pause > 0 and not self.stopping:
+                    # Where we balked, what would ring is still there, and would ring at once.
+                    if ring is None and not self._balked:
+                        ring = self._await_ring()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await self._nudge.wait()
+                    self._nudge.clear()
+                    pause = 0.0
+                    if ring is not None and ring.done():
+                        taken, ring = ring.result(), None
+                        if taken is None:
+                            self._unsure = True
+                        else:
+                            pause = self._accept(taken, self._ring_free)
+                    if self._asked:
+                        pause = 0.0
+            if ring is not None:
+                await self._let_go(ring)
         finally:
-            if wake is not None:
-                await end_all([wake])
+            if ring is not None:
+                await end_all([ring])
+
+    def _await_ring(self) -> asyncio.Task[Taken | None]:
+        """Take, as soon as there is something; little, because whoever sleeps may be unable to run it."""
+        self._ring_free = min(RING, self._free())
+        ring = asyncio.create_task(
+            self._inbox.await_take(
+                self._position,
+                self._limits.idle,
+                self._ring_free,
+                state_only=not self._engine_up(),
+                count=self._limits.intake,
+            ),
+            name="inbox-ring",
+        )
+        ring.add_done_callback(lambda _: self._nudge.set())
+        return ring
+
+    async def _let_go(self, ring: asyncio.Task[Taken | None]) -> None:
+        """End the wait so that nothing is taken behind our back; give back at once what it took."""
+        try:
+            async with asyncio.timeout(LET_GO):
+                await self._inbox.release()
+                taken = await asyncio.shield(ring)
+        except (RedisLost, RoomRefused, TimeoutError) as error:
+            self._log.warning(
+                "ring_lost", "A waiting take did not end in time; what it takes lapses", error=str(error)
+            )
+            return
+        for grant in taken.grants if taken is not None else ():
+            await self._give_back(grant, 0.0)
+
+    def _free(self) -> int:
+        """Return how many lanes more can be run; without the engine some that need none."""
+        free = max(0, self._limits.capacity - len(self._slots))
+        return free if self._engine_up() else max(free, STATE_ONLY_EXTRA)
 
     async def _take_once(self) -> float:
         """Take once; return how long to wait before the next, 0 for at once."""
-        limits = self._limits
-        engine_up = self._engine_up()
-        free = limits.capacity - len(self._slots)
-        if not engine_up:
-            free = max(free, STATE_ONLY_EXTRA)
+        self._asked = False
+        free = self._free()
         try:
             if self._unsure:
                 await self._ledger.reconcile(self.held)
                 self._unsure = False
-            taken = await self._inbox.take(max(0, free), state_only=not engine_up, count=limits.intake)
+            taken = await self._inbox.take(free, state_only=not self._engine_up(), count=self._limits.intake)
         except RedisLost as error:
             self._unsure = self._balked = True
             self._log.warning("redis_lost", "Redis gave no answer to a take; trying again", error=str(error))
@@ -113,13 +161,16 @@ class Consumer:
             self._log.warning("take_refused", "Redis refused a take; nothing was taken", error=str(error))
             return 0.5
         self._balked = False
+        return self._accept(taken, free)
+
+    def _accept(self, taken: Taken, free: int) -> float:
+        """Run what was taken; return how long to wait before the next take, 0 for at once."""
         self._position = taken.position
         for grant in taken.grants:
             self._start(grant)
-        return self._pause(taken)
-
-    def _pause(self, taken: Taken) -> float:
-        if taken.more:
+        # All that was asked for came, so there may be more: at once, or when a slot ends.
+        self._hungry = len(taken.grants) >= free
+        if taken.more or (self._hungry and self._free() > 0):
             return 0.0
         if not taken.due_ms:
             return self._limits.idle
@@ -132,7 +183,8 @@ class Consumer:
 
     def _end_slot(self, task: asyncio.Task[None]) -> None:
         self._slots.pop(task, None)
-        self._nudge.set()
+        if self._hungry or self._unsure:
+            self.nudge()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.warning(
                 "slot_failed", "A command's task failed; its lease will lapse", error=repr(error)
@@ -180,6 +232,8 @@ class Consumer:
         """Hand a lane back; where Redis does not hear of it, the lease lapses by itself."""
         try:
             await self._ledger.hand_back([grant], rest=rest)
+            if rest > 0:
+                self.nudge()  # so that we know when the rest is over
         except (RedisLost, RoomRefused) as error:
             self._unsure = True
             self._log.warning(

@@ -11,7 +11,7 @@ from typing import Any, Final
 VARIABLE: Final = "POINTSMAN_TEST_CRASH"
 
 #: Port -> method -> point. Whatever the call's outcome is; but a take that gives nothing is not one.
-_INBOX: Final = {"take": "take"}
+_INBOX: Final = {"take": "take", "await_take": "take"}
 _LEDGER: Final = {
     "begin": "begin",
     "settle": "settle",
@@ -98,14 +98,15 @@ class _Pointed:
             return found
 
         async def pointed(*args: Any, **settings: Any) -> Any:
-            await self._crashes.reach(f"before-{point}")
+            if name != "await_take":  # it begins long before there is anything to take
+                await self._crashes.reach(f"before-{point}")
             try:
                 answer = await found(*args, **settings)
             except Exception:
                 if point != "take":
                     await self._crashes.reach(f"after-{point}")
                 raise
-            if point != "take" or answer.grants:
+            if point != "take" or (answer is not None and answer.grants):
                 await self._crashes.reach(f"after-{point}")
             return answer
 

@@ -102,8 +102,17 @@ class Inbox(Protocol):
         """Move what is due, read up to `count` new entries into lanes, hold up to `free` lanes."""
         ...
 
-    async def wait(self, position: str, seconds: float) -> None:
-        """Return when something was added after `position`, lanes were handed back, or `seconds` went by."""
+    async def await_take(
+        self, position: str, seconds: float, free: int, *, state_only: bool, count: int
+    ) -> Taken | None:
+        """Take as soon as something was added after `position`, lanes were handed back, or `seconds` went by.
+
+        None when that failed: whether something was taken is not known. So too when the wait is cancelled.
+        """
+        ...
+
+    async def release(self) -> None:
+        """Let `await_take` go on at once."""
         ...
 
 

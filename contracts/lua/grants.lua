@@ -44,30 +44,20 @@ local function grant_head(service, who)
   return grant
 end
 
--- Gives up to `free` lanes away, longest waiting first. state_only: only heads that need no engine, wherever they wait; one that
--- was begun by a worker that is gone needs none either once its deadline has come: it is to be ended.
-local function grant_ready(free, who, state_only)
-  local granted, tried = {}, 0
-  who.unsound = {}
-  if state_only then
-    for _, service in ipairs(redis.call('ZRANGE', READY, 0, -1)) do
-      if #granted >= free then break end
-      if is_type(lane_key(service), 'zset') then
-        local receipt = receipt_of(lane_head(service))
-        if not receipt or receipt.action == 'enable' or receipt.action == 'disable'
-          or (receipt.status == 'running' and (parse_ms(receipt.expires_at or '') or 0) <= NOW) then
-          redis.call('ZREM', READY, service)
-          granted[#granted + 1] = grant_head(service, who)
-        end
+-- Gives up to `free` lanes away whose heads need no engine, wherever they wait; one that was begun by a worker that is gone needs
+-- none either once its deadline has come: it is to be ended.
+local function grant_state_only(free, who)
+  local granted = {}
+  for _, service in ipairs(redis.call('ZRANGE', READY, 0, -1)) do
+    if #granted >= free then break end
+    if is_type(lane_key(service), 'zset') then
+      local receipt = receipt_of(lane_head(service))
+      if not receipt or receipt.action == 'enable' or receipt.action == 'disable'
+        or (receipt.status == 'running' and (parse_ms(receipt.expires_at or '') or 0) <= NOW) then
+        redis.call('ZREM', READY, service)
+        granted[#granted + 1] = grant_head(service, who)
       end
     end
   end
-  while not state_only and #granted < free and tried < free + 100 do
-    local service = redis.call('ZPOPMIN', READY)[1]
-    if not service then break end
-    tried = tried + 1
-    granted[#granted + 1] = grant_head(service, who)
-  end
-  for _, service in ipairs(who.unsound) do make_ready(service) end
   return granted
 end

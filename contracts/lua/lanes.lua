@@ -21,12 +21,6 @@ end
 
 local function wake() append(WAKE, '1', {'w', '1'}) end
 
-local function enter_lane(service, id, first)
-  local turn = string.format('%d', redis.call('INCR', SEQ))
-  redis.call('ZADD', lane_key(service), 'NX', first and '0' or turn, id)
-  if not redis.call('ZSCORE', LEASES, service) then make_ready(service, turn) end
-end
-
 -- Gives a lane back for anybody to take, its head not done. One that has begun keeps its evidence, and the take that follows
 -- is not counted as an attempt. rest: ms until then, 0 for at once.
 local function return_lane(service, id, rest)

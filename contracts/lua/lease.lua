@@ -11,6 +11,12 @@ local function make_ready(service, turn)
   redis.call('ZADD', READY, 'NX', turn or redis.call('INCR', SEQ), service)
 end
 
+local function enter_lane(service, id, first)
+  local turn = string.format('%d', redis.call('INCR', SEQ))
+  redis.call('ZADD', lane_key(service), 'NX', first and '0' or turn, id)
+  if not redis.call('ZSCORE', LEASES, service) then make_ready(service, turn) end
+end
+
 local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
 
 -- Frees the lane for whoever takes its next head. Returns whether there is one.
@@ -35,4 +41,13 @@ local function lease_head(service, id, receipt, takeover, who)
   who.lapses = who.lapses or string.format('%d', NOW + who.lease) -- text: Redis writes a number out with all its digits
   redis.call('ZADD', LEASES, who.lapses, service)
   return {service, id, token, takeover, receipt, snapshot, state[1] or '0', state[2] or ''}
+end
+
+-- Gives the head to a worker where it is plain: queued, and of this lane. Else nil, and writes nothing.
+local function lease_plain_head(service, who)
+  local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
+  local receipt = heads[1] and redis.pcall('HGETALL', receipt_key(heads[1])) or {}
+  local known = not receipt.err and to_map(receipt) or {}
+  if known.status ~= 'queued' or known.service ~= service then return nil end
+  return lease_head(service, heads[1], receipt, '0', who)
 end

@@ -15,6 +15,21 @@ local function open_log()
   return nil
 end
 
+-- The same, for scripts that write before they tell: finds out as well whether `changes` takes an event.
+local function open_events()
+  local wrong = require_types({META, 'hash', CHANGES, 'stream'}) or open_log()
+  if wrong then return wrong end
+  if redis.call('EXISTS', CHANGES) == 1 then
+    local info = redis.call('XINFO', 'STREAM', CHANGES)
+    for i = 1, #info, 2 do
+      if info[i] == 'last-generated-id' and tonumber(string.match(info[i + 1], '^%d+')) > REVISION then
+        return redis.error_reply('NOEPOCH changes is ahead of meta')
+      end
+    end
+  end
+  return nil
+end
+
 -- The revision that the next event will have, as text.
 local function next_revision() return string.format('%d', REVISION + 1) end
 

@@ -235,6 +235,7 @@ class Room:
         memo: str = "",
         ver: str | None = None,
         cause: str = '{"kind":"command"}',
+        lease: int = 0,
         window: int = WINDOW,
     ) -> Any:
         """Begin a granted command; evidence is stored, the snapshot written where one is given."""
@@ -246,6 +247,7 @@ class Room:
             grant.service,
             grant.id,
             grant.token,
+            lease,
             grant.ver if ver is None else ver,
             memo,
             self._body(grant.id, {"status": "running", "attempt": 1} | dict(facts)),

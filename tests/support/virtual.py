@@ -23,6 +23,7 @@ from worker.adapters.redis.room import Room
 from worker.adapters.simulated import SimulatedEngine
 from worker.adapters.telemetry.log import NullLog
 from worker.consumer import Consumer
+from worker.core.delivery import Taken
 from worker.core.labels import Probe
 from worker.executor import Executor
 from worker.gauge import EngineGauge
@@ -160,13 +161,16 @@ class _Inbox(RedisInbox):
 
     woken: asyncio.Event
 
-    async def wait(self, position: str, seconds: float) -> None:
+    async def await_take(
+        self, position: str, seconds: float, free: int, *, state_only: bool, count: int
+    ) -> Taken | None:
         try:
             async with asyncio.timeout(seconds):
                 await self.woken.wait()
         except TimeoutError:
             pass
         self.woken.clear()
+        return await self.take(free, state_only=state_only, count=count)
 
 
 class _Hearing(Hearing):

@@ -236,7 +236,12 @@ def test_renew_prolongs_only_what_the_token_holds_before_its_deadline(room: Room
     room.pass_time(LEASE - 1)
     room.begin(grants["a"])
     room.pass_time(1)
-    assert room.renew(grants["a"]) == [False]  # a begin prolongs nothing
+    assert room.renew(grants["a"]) == [False]  # a begin prolongs nothing, unless it is asked to
+    again = room.take("w3").grants
+    room.pass_time(LEASE - 1)
+    room.begin(next(grant for grant in again if grant.id == "a"), lease=LEASE)
+    room.pass_time(1)
+    assert "a" not in {grant.id for grant in room.take("w4").grants}
 
 
 # Fences

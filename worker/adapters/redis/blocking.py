@@ -1,6 +1,7 @@
 """A connection for reads that wait: they must not hold up scripts, and must never be repeated unseen."""
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,14 +9,16 @@ import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
+
+from worker.adapters.redis.joined import Arg
 
 #: Seconds within which a connection is made.
 CONNECT = 5.0
 
 
 class Blocking:
-    """One connection, made when it is needed; one command at a time, for as long as its caller waits."""
+    """One connection, made when it is needed; one caller at a time, for as long as that one waits."""
 
     def __init__(self, url: str) -> None:
         self._pool = ConnectionPool.from_url(
@@ -29,24 +32,47 @@ class Blocking:
             health_check_interval=0,
         )
         self._connection: Any = None
+        #: The server's name for the connection, while there is one; None where the server does not tell.
+        self.client_id: int | None = None
 
-    async def ask(self, *words: str | int) -> Any:
-        """Send a command and return its answer.
+    async def ask(self, *words: Arg) -> Any:
+        """Send a command and return its answer. Raises redis's errors, OSError."""
+        [answer] = await self.ask_all(words)
+        if isinstance(answer, ResponseError):
+            raise answer
+        return answer
 
-        A connection on which one failed or was given up is not used again. Raises redis's errors, OSError.
+    async def ask_all(self, *commands: Sequence[Arg]) -> list[Any]:
+        """Send commands together and return their answers; what one is refused for is its answer.
+
+        A connection on which they failed or were given up is not used again. Raises redis's errors, OSError.
         """
         connection, self._connection = self._connection, None
         if connection is None:
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.connect()
-            await connection.send_packed_command(hiredis.pack_command(words), check_health=False)  # type: ignore[arg-type]
-            answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            if self.client_id is None:
+                await connection.connect()
+                [self.client_id] = await self._exchange(connection, ("CLIENT", "ID"))
+            answers = await self._exchange(connection, *commands)
         except BaseException:
+            self.client_id = None
             await self._hang_up(connection)
             raise
         self._connection = connection
-        return answer
+        return answers
+
+    @staticmethod
+    async def _exchange(connection: Any, *commands: Sequence[Arg]) -> list[Any]:
+        packed = b"".join([hiredis.pack_command(tuple(words)) for words in commands])  # type: ignore[arg-type]
+        await connection.send_packed_command(packed, check_health=False)
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await connection.read_response(timeout=math.inf, disconnect_on_error=False))
+            except ResponseError as error:
+                answers.append(error)
+        return answers
 
     async def close(self) -> None:
         """Close the connection."""

@@ -8,9 +8,11 @@ from redis.exceptions import RedisError, ResponseError
 from contracts.codec import decode_receipt, decode_snapshot
 from contracts.errors import MalformedRecord
 from worker.adapters.redis.blocking import Blocking
-from worker.adapters.redis.room import Room
+from worker.adapters.redis.joined import Arg
+from worker.adapters.redis.room import Room, script
 from worker.core.delivery import Grant, Taken
 from worker.core.state import ServiceState, memo_from_text
+from worker.ports import RedisLost, RoomRefused
 
 #: Beyond the time that it may block, how long the blocking read may take to answer, seconds.
 ANSWER = 5.0
@@ -55,14 +57,17 @@ class RedisInbox:
         limits = room.limits
         self._block = limits.idle
         self._blocking = Blocking(url)
+        self._take = script("take")
         self._wake_seen = ""
 
     async def take(self, free: int, *, state_only: bool, count: int) -> Taken:
         """Take lanes; see `take.lua`. Raises RedisLost, RoomRefused."""
+        sent = self._room.clock.boot()
+        return await self._taken(await self._room.run("take", *self._asked(free, state_only, count)), sent)
+
+    def _asked(self, free: int, state_only: bool, count: int) -> tuple[Arg, ...]:
         room, limits = self._room, self._room.limits
-        sent = room.clock.boot()
-        answer = await room.run(
-            "take",
+        return (
             room.name,
             room.instance,
             room.token(),
@@ -74,32 +79,66 @@ class RedisInbox:
             int(limits.ttl * 1000),
             limits.max_attempts,
         )
+
+    async def _taken(self, answer: Any, sent: float) -> Taken:
         now, epoch, revision, position, due, more, rows = answer
-        room.clock.saw(int(now))
-        await room.saw_head(epoch, int(revision))
-        grants = await read_grants(room, rows, sent + limits.lease)
+        self._room.clock.saw(int(now))
+        await self._room.saw_head(epoch, int(revision))
+        grants = await read_grants(self._room, rows, sent + self._room.limits.lease)
         return Taken(int(now), epoch, int(revision), position, int(due), more == "1", grants)
 
-    async def wait(self, position: str, seconds: float) -> None:
-        """Block on the commands after `position` and on the wake stream, at most `seconds` (and the idle time)."""
+    async def await_take(
+        self, position: str, seconds: float, free: int, *, state_only: bool, count: int
+    ) -> Taken | None:
+        """See `Inbox.await_take`.
+
+        The take stands behind a blocking read on one connection, so that Redis goes from the one to the
+        other by itself: what is taken arrives with the news of it.
+        """
         block = max(1, int(min(seconds, self._block) * 1000))
         commands, wake = self._room.keys.commands, self._room.keys.wake
+        sent = self._room.clock.boot()
         try:
             async with asyncio.timeout(block / 1000 + ANSWER):
                 if not self._wake_seen:
                     last = await self._blocking.ask("XREVRANGE", wake, "+", "-", "COUNT", 1)
                     self._wake_seen = last[0][0] if last else "0-0"
-                answer = await self._blocking.ask(
-                    *("XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", commands, wake),
-                    *(position, self._wake_seen),
+                found, taken = await self._blocking.ask_all(
+                    (
+                        "XREAD",
+                        "COUNT",
+                        1,
+                        "BLOCK",
+                        block,
+                        "STREAMS",
+                        commands,
+                        wake,
+                        position,
+                        self._wake_seen,
+                    ),
+                    ("EVALSHA", self._take.sha, 1, commands, *self._asked(free, state_only, count)),
                 )
         except (RedisError, OSError, TimeoutError):
             # The link sees the outage and says so; here it only must not spin.
-            await asyncio.sleep(min(seconds, 0.2))
-            return
-        for name, entries in answer or ():
+            await self._room.clock.sleep(min(seconds, 0.2))
+            return None
+        if isinstance(found, ResponseError) or isinstance(taken, ResponseError):
+            return None  # a plain take meets the same, and knows what to do
+        for name, entries in found or ():
             if name == wake:
                 self._wake_seen = entries[-1][0]
+        try:
+            return await self._taken(taken, sent)
+        except (RedisLost, RoomRefused):
+            return None
+
+    async def release(self) -> None:
+        """Let `await_take` go on at once. Raises RedisLost, RoomRefused (the server does not let us)."""
+        if self._blocking.client_id is not None:
+            try:
+                await self._room.link.command("CLIENT", "UNBLOCK", self._blocking.client_id)
+            except ResponseError as error:
+                raise RoomRefused(str(error)) from error
 
     async def close(self) -> None:
         """Close the blocking connection."""

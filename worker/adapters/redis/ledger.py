@@ -48,7 +48,9 @@ class RedisLedger:
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
     ) -> BeginAnswer:
         """See `begin.lua`. Raises RedisLost, RoomRefused."""
-        room = self._room
+        room, lease = self._room, self._room.limits.lease
+        sent = room.clock.boot()
+        prolong = grant.deadline - sent < lease / 2
         flat = differences(grant.state.snapshot, snapshot)
         told = tell(grant.state.snapshot, snapshot, flat, cause_of(grant)) if flat else Told()
         body = ""
@@ -61,6 +63,7 @@ class RedisLedger:
             grant.service,
             grant.id,
             grant.token,
+            int(lease * 1000) if prolong else 0,
             grant.state.ver,
             memo_to_text(memo) if flat or memo != grant.state.memo else "",
             body,
@@ -77,6 +80,8 @@ class RedisLedger:
             case "ok":
                 room.clock.saw(int(answer[1]))
                 await room.saw_head(room.epoch, int(answer[2]))
+                if prolong:
+                    grant.deadline = max(grant.deadline, sent + lease)
                 return Begun(ver=answer[3], called_at=answer[4])
             case "stale":
                 return Stale(read_state(answer[1], answer[2], answer[3]))

@@ -2,9 +2,10 @@
 -- include: keys time log lease snapshot batch
 -- KEYS  1 commands stream
 -- ARGV  1 window ms  2.. a batch of commands, of each
---       1 service  2 id  3 token  4 ver  5 memo ('' leaves the service alone)  6 body of the started event's receipt, for a first begin
---       7 kind of the snapshot's event ('' none)  8 its body  9 its rest  10 number of receipt arguments
---       11.. receipt field, value, ... (the evidence; '' deletes), then snapshot field, value, ...
+--       1 service  2 id  3 token  4 ms to prolong the lease to (0: leave it)  5 ver  6 memo ('' leaves the service alone)
+--       7 body of the started event's receipt, for a first begin
+--       8 kind of the snapshot's event ('' none)  9 its body  10 its rest  11 number of receipt arguments
+--       12.. receipt field, value, ... (the evidence; '' deletes), then snapshot field, value, ...
 -- Returns of each {'ok', now ms, revision, ver, called_at} | {'fenced'} | {'ended', status} | {'stale', snapshot, ver, memo}
 --         | {'refused', why}
 -- Errors  NOEPOCH, WRONGTYPE: nothing was written, but that a number of `seq` may be used up.
@@ -23,7 +24,7 @@ local function end_late(id)
   return {'ended', 'expired'}
 end
 
-local function begin(service, id, token, ver, memo, body, kind, snapshot, rest, count, ...)
+local function begin(service, id, token, lease, ver, memo, body, kind, snapshot, rest, count, ...)
   local facts = redis.call('HMGET', receipt_key(id), 'status', 'started_at', 'duplicates', 'losses')
   local status = facts[1]
   if not holds_lease(service, id, token) or (status ~= 'queued' and status ~= 'running') then return {'fenced'} end
@@ -54,6 +55,7 @@ local function begin(service, id, token, ver, memo, body, kind, snapshot, rest, 
   if first then redis.call('ZREM', EXPIRIES, id, unpack(joiners)) end
   if first and facts[4] then drops[#drops + 1] = 'losses' end
   if #drops > 0 then redis.call('HDEL', receipt_key(id), unpack(drops)) end
+  if lease ~= '0' then redis.call('ZADD', LEASES, string.format('%d', NOW + tonumber(lease)), service) end
   if tells then
     ver = write_snapshot(service, {unpack(given, count + 1)}, ver, memo, number, REVISION)
     if kind == 'discovered' then redis.call('SADD', SERVICES, service) end

@@ -49,12 +49,8 @@ end
 
 -- The lane that waits longest, where its head is plain; the rest is for take.
 local function grant_next(service, token, lean)
-  local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
-  local receipt = heads[1] and redis.pcall('HGETALL', receipt_key(heads[1])) or {}
-  local known = not receipt.err and to_map(receipt) or {}
-  if known.status ~= 'queued' or known.service ~= service then return nil end
   who.token, who.lean = token, lean
-  local grant = lease_head(service, heads[1], receipt, '0', who)
+  local grant = lease_plain_head(service, who)
   if grant then redis.call('ZREM', READY, service) end
   return grant
 end

@@ -1,19 +1,34 @@
 -- take: move everything forward that is due, read new entries into their lanes, give out lanes. One atomic step.
--- include: keys time rfc3339 json fields events parse receipts lanes intake grants
+-- include: keys time log rfc3339 lease
 -- KEYS  1 commands stream
 -- ARGV  1 worker  2 instance  3 token (unique for this call)  4 free (lanes wanted)  5 state_only 0|1  6 count (entries to read)
 --       7 lease ms  8 window ms  9 default time to live ms  10 max attempts
 -- Returns {now ms, epoch, revision, position (last entry read by the group), due ms (when the next deadline falls, 0 none),
 --          more 0|1 (call again at once), grants}
--- Errors  NOGROUP, NOEPOCH, WRONGTYPE, OOM: nothing was written.
+-- Errors  NOGROUP, NOEPOCH, WRONGTYPE, OOM: nothing was written, but that a number of `seq` may be used up.
 -- Invariant: reading an entry and placing it are one step, so the group's order is the lanes' order whoever reads.
 local who = {worker = ARGV[1], instance = ARGV[2], token = ARGV[3], lease = tonumber(ARGV[7]), window = tonumber(ARGV[8]),
-  max_attempts = tonumber(ARGV[10])}
-local free, count, ttl = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[9])
+  max_attempts = tonumber(ARGV[10]), unsound = {}}
+local free, state_only, count, ttl = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[9])
 local BATCH, WORK = 100, 5000
 
-local wrong = require_types(LANE_TYPES) or open_events()
+local wrong = require_types({READY, 'zset', UNREAD, 'zset', WAKE, 'stream', DEAD, 'stream'}) or open_events()
 if wrong then return wrong end
+
+-- When the first of a set is due, and whether it is now. LEASES, EXPIRIES and SCHEDULED are read, and so of their type.
+local next_due = 0
+local function sooner(at)
+  if at > 0 and (next_due == 0 or at < next_due) then next_due = at end
+end
+local function look_ahead()
+  next_due = 0
+  for _, zset in ipairs({LEASES, EXPIRIES, SCHEDULED}) do
+    local head = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
+    sooner(head[2] and tonumber(head[2]) or 0)
+  end
+  return next_due > 0 and next_due <= NOW
+end
+local is_due = look_ahead()
 
 local function position()
   local groups = redis.call('EXISTS', COMMANDS) == 1 and redis.call('XINFO', 'GROUPS', COMMANDS) or {}
@@ -23,11 +38,25 @@ local function position()
   end
   return nil
 end
-local read = position()
-if not read then return redis.error_reply('NOGROUP the group workers is not there') end
+-- Where nothing is written before it, the reading itself finds out whether the group is there.
+local read
+if is_due or count == 0 then
+  read = position()
+  if not read then return redis.error_reply('NOGROUP the group workers is not there') end
+end
 
 local refused = redis.pcall('INCR', SEQ) -- so that nothing is taken when Redis is out of memory
 if type(refused) == 'table' then return redis.error_reply(string.match(refused.err, 'OOM .*') or refused.err) end
+
+-- All that most calls need nothing of: defined when the first thing out of the ordinary turns up.
+local rules
+local function beyond_the_plain()
+  if rules then return rules end
+  -- include-here: json fields events parse receipts lanes intake grants
+  rules = {accept_entry = accept_entry, grant_head = grant_head, grant_state_only = grant_state_only, is_sound = is_sound,
+    receipt_of = receipt_of, count_up = count_up, bury_head = bury_head, expire = expire, queue_command = queue_command}
+  return rules
+end
 
 local more = false
 local function due(zset)
@@ -39,73 +68,104 @@ end
 -- What cannot be ended because a key is of a wrong type is looked at again in a second; the others go on.
 local function put_off(zset, member) redis.call('ZADD', zset, NOW + 1000, member) end
 
-for _, service in ipairs(due(LEASES)) do
-  local lease = redis.pcall('HMGET', lease_key(service), 'id', 'rest')
-  local receipt = receipt_of(lease[1])
-  if lease.err or not is_type(lane_key(service), 'zset') or (receipt and not is_sound(receipt)) then
-    put_off(LEASES, service)
-  elseif receipt and receipt.status == 'running' then
-    redis.call('HSET', lease_key(service), 'token', '')
-    redis.call('ZREM', LEASES, service)
-    make_ready(service)
-  elseif receipt and receipt.status == 'queued' and not lease[2] then
-    count_up(receipt, 'losses')
-    if tonumber(receipt.losses) >= who.max_attempts then
-      bury_head(receipt, who.max_attempts, who.window)
+-- Lapsed leases, expired commands, and those whose time has come. Returns how many of the last there were.
+local function move_forward(rule)
+  for _, service in ipairs(due(LEASES)) do
+    local lease = redis.pcall('HMGET', lease_key(service), 'id', 'rest')
+    local receipt = rule.receipt_of(lease[1])
+    if lease.err or not is_type(lane_key(service), 'zset') or (receipt and not rule.is_sound(receipt)) then
+      put_off(LEASES, service)
+    elseif receipt and receipt.status == 'running' then
+      redis.call('HSET', lease_key(service), 'token', '')
+      redis.call('ZREM', LEASES, service)
+      make_ready(service)
+    elseif receipt and receipt.status == 'queued' and not lease[2] then
+      rule.count_up(receipt, 'losses')
+      if tonumber(receipt.losses) >= who.max_attempts then
+        rule.bury_head(receipt, who.max_attempts, who.window)
+      else
+        release_lane(service)
+      end
     else
       release_lane(service)
     end
-  else
-    release_lane(service)
   end
+
+  local work = 0
+  for _, id in ipairs(due(EXPIRIES)) do
+    if work > WORK then -- many joiners that go from hand to hand: Redis must not stand still for them
+      more = true
+      break
+    end
+    local receipt = rule.receipt_of(id)
+    if receipt and (receipt.status == 'queued' or receipt.status == 'scheduled') then
+      if rule.is_sound(receipt) then work = work + rule.expire(receipt, who.window) else put_off(EXPIRIES, id) end
+    else
+      redis.call('ZREM', EXPIRIES, id)
+    end
+  end
+
+  local overdue = due(SCHEDULED)
+  for _, member in ipairs(overdue) do
+    local receipt = rule.receipt_of(string.match(member, '^[^:]*:(.*)$'))
+    if not receipt or receipt.status ~= 'scheduled' then
+      redis.call('ZREM', SCHEDULED, member)
+    elseif rule.is_sound(receipt) then
+      redis.call('ZREM', SCHEDULED, member)
+      receipt.expires_ms = parse_ms(receipt.expires_at or '') or NOW
+      rule.queue_command(receipt)
+    else
+      put_off(SCHEDULED, member)
+    end
+  end
+  return #overdue
 end
 
-local work = 0
-for _, id in ipairs(due(EXPIRIES)) do
-  if work > WORK then -- many joiners that go from hand to hand: Redis must not stand still for them
-    more = true
-    break
+-- A command that was published, is queued and has nothing about it; says whether it was one.
+local function accept_plain(entry, flat)
+  local id
+  for i = 1, #flat, 2 do
+    if flat[i] == 'id' then id = flat[i + 1] end
   end
-  local receipt = receipt_of(id)
-  if receipt and (receipt.status == 'queued' or receipt.status == 'scheduled') then
-    if is_sound(receipt) then work = work + expire(receipt, who.window) else put_off(EXPIRIES, id) end
-  else
-    redis.call('ZREM', EXPIRIES, id)
-  end
+  if not id then return false end
+  local known = redis.pcall('HMGET', receipt_key(id), 'entry', 'status', 'service', 'expires_at', 'coalesce', 'not_before', 'coalesced_into')
+  local service = known[3]
+  if known.err or known[1] ~= entry or known[2] ~= 'queued' or not service then return false end
+  if known[5] == '1' or known[6] or known[7] then return false end
+  local expires = parse_ms(known[4] or '') or 0
+  if expires <= NOW or not is_type(lane_key(service), 'zset') or not is_type(lease_key(service), 'hash')
+    or redis.call('EXISTS', joiners_key(id)) == 1 or redis.call('ZSCORE', lane_key(service), id) then return false end
+  redis.call('ZREM', UNREAD, id)
+  redis.call('ZADD', EXPIRIES, expires, id)
+  sooner(expires)
+  enter_lane(service, id)
+  return true
 end
 
-local overdue = due(SCHEDULED)
-for _, member in ipairs(overdue) do
-  local receipt = receipt_of(string.match(member, '^[^:]*:(.*)$'))
-  if not receipt or receipt.status ~= 'scheduled' then
-    redis.call('ZREM', SCHEDULED, member)
-  elseif is_sound(receipt) then
-    redis.call('ZREM', SCHEDULED, member)
-    receipt.expires_ms = parse_ms(receipt.expires_at or '') or NOW
-    queue_command(receipt)
-  else
-    put_off(SCHEDULED, member)
-  end
-end
+local overdue = is_due and move_forward(beyond_the_plain()) or 0
 
 -- What was due before it was read enters before it: with more than a batch of that, reading waits for the next call.
-if count > 0 and #overdue < BATCH then
-  local reply = redis.call('XREADGROUP', 'GROUP', GROUP, who.worker, 'COUNT', count, 'STREAMS', COMMANDS, '>')
+if count > 0 and overdue < BATCH then
+  local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, who.worker, 'COUNT', count, 'STREAMS', COMMANDS, '>')
+  if reply and reply.err then return redis.error_reply(reply.err) end
   local entries = reply and reply[1] and reply[1][2] or {}
   for _, entry in ipairs(entries) do
-    accept_entry(entry[1], entry[2], who.window, ttl)
+    if not accept_plain(entry[1], entry[2]) then beyond_the_plain().accept_entry(entry[1], entry[2], who.window, ttl) end
   end
   if #entries > 0 then read = entries[#entries][1] end
   if #entries == count then more = true end
 end
 
-local grants = free > 0 and grant_ready(free, who, ARGV[5] == '1') or {}
-
-local next_due = 0
-for _, zset in ipairs({LEASES, EXPIRIES, SCHEDULED}) do
-  local head = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
-  local at = head[2] and tonumber(head[2]) or 0
-  if at > 0 and (next_due == 0 or at < next_due) then next_due = at end
+-- Lanes, longest waiting first.
+local grants, tried = {}, 0
+if state_only and free > 0 then grants = beyond_the_plain().grant_state_only(free, who) end
+while not state_only and #grants < free and tried < free + 100 do
+  local service = redis.call('ZPOPMIN', READY)[1]
+  if not service then break end
+  tried = tried + 1
+  grants[#grants + 1] = lease_plain_head(service, who) or beyond_the_plain().grant_head(service, who)
 end
+for _, service in ipairs(who.unsound) do make_ready(service) end
 
-return {tostring(NOW), EPOCH, string.format('%d', REVISION), read, string.format('%d', next_due), more and '1' or '0', grants}
+if rules then look_ahead() elseif #grants > 0 then sooner(NOW + who.lease) end
+return {tostring(NOW), EPOCH, string.format('%d', REVISION), read or position(), string.format('%d', next_due), more and '1' or '0', grants}
