@@ -167,7 +167,7 @@ class Consumer:
         """Run what was taken; return how long to wait before the next take, 0 for at once."""
         self._position = taken.position
         for grant in taken.grants:
-            self._start(grant)
+            self._start(grant, surplus=self._free() == 0)  # the house was filled while a take waited
         # All that was asked for came, so there may be more: at once, or when a slot ends.
         self._hungry = len(taken.grants) >= free
         if taken.more or (self._hungry and self._free() > 0):
@@ -176,8 +176,9 @@ class Consumer:
             return self._limits.idle
         return min(self._limits.idle, max(0.001, (taken.due_ms - self._clock.redis_ms()) / 1000 + 0.001))
 
-    def _start(self, grant: Grant) -> None:
-        task = asyncio.create_task(self._run_slot(grant), name=f"command-{grant.id}")
+    def _start(self, grant: Grant, *, surplus: bool) -> None:
+        work = self._give_back(grant, 0.0) if surplus else self._run_slot(grant)
+        task = asyncio.create_task(work, name=f"command-{grant.id}")
         self._slots[task] = grant
         task.add_done_callback(self._end_slot)
 

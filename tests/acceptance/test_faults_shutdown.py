@@ -90,10 +90,10 @@ async def test_what_ends_within_the_grace_is_finished_and_what_waits_goes_to_ano
     first = await stage.worker("first", capacity=1, shutdown=10)
     for name in ("slow", "next"):
         await stage.view.knows(name)
-    second = await stage.worker("second")
-    second.freeze()  # so that the first takes it
     running = await stage.view.add("restart", "slow")
     await stage.view.becomes(running, status="running", worker="first")
+    second = await stage.worker("second")
+    second.freeze()
     waiting = await stage.view.add("restart", "next")
     first.terminate()
     await first.says("Stopping")
@@ -115,11 +115,9 @@ async def test_what_outlasts_the_grace_is_handed_back_and_taken_at_once(
     await stage.add("slow", stop_delay=6.0)
     first = await stage.worker("first", shutdown=1)
     await stage.view.knows("slow")
-    second = await stage.worker("second", capacity=1)
-    second.freeze()  # so that the first takes it
     command = await stage.view.add("restart", "slow", timeout=8)
     await stage.view.becomes(command, status="running", worker="first")
-    second.thaw()
+    second = await stage.worker("second", capacity=1)
     asked = time.monotonic()
     first.terminate()
     await stage.view.becomes(command, worker="second", within=5)
@@ -132,6 +130,51 @@ async def test_what_outlasts_the_grace_is_handed_back_and_taken_at_once(
     assert stage.effects("slow") == ["die", "start"]
     second.terminate()
     await _ends_quietly(second, within=10)
+    assert await stage.view.leftovers() == {}
+
+
+async def test_a_worker_that_was_frozen_in_its_sleep_delays_nothing(stage: Stage):
+    names = [f"s{number}" for number in range(6)]
+    for name in names:
+        await stage.add(name)
+    short = {"lease": 2, "margin": 3, "beat": 0.2, "alive": 5}
+    frozen = await stage.worker("frozen", **short)
+    await stage.view.knows(names[-1])
+    frozen.freeze()
+    late = time.monotonic()
+    other = await stage.worker("other", **short)
+    # The take that it waits in brings it nothing once it has missed some beats; so nothing is delayed at all.
+    await eventually(lambda: time.monotonic() > late + 0.2 * 4, what="it has missed some beats")
+    asked = time.monotonic()
+    receipts = [await stage.view.settled(await stage.view.add("restart", name)) for name in names[:3]]
+    assert [one["worker"] for one in receipts] == ["other"] * 3
+    assert time.monotonic() - asked < 1.5
+    frozen.thaw()
+    receipts = [await stage.view.settled(await stage.view.add("restart", name)) for name in names[3:]]
+    assert [one["code"] for one in receipts] == ["200"] * 3
+    for worker in (frozen, other):
+        worker.terminate()
+        await _ends_quietly(worker, within=10)
+    assert [stage.effects(name) for name in names] == [["die", "start"]] * 6
+    assert await stage.view.leftovers() == {}
+
+
+async def test_a_worker_frozen_a_moment_ago_may_hold_a_command_for_its_lease(stage: Stage):
+    await stage.add("one")
+    short = {"lease": 2, "margin": 3, "beat": 1, "alive": 5}
+    frozen = await stage.worker("frozen", **short)
+    await stage.view.knows("one")
+    frozen.freeze()
+    other = await stage.worker("other", **short)
+    asked = time.monotonic()
+    receipt = await stage.view.settled(await stage.view.add("restart", "one"), within=10)
+    assert (receipt["worker"], receipt["attempt"]) == ("other", "1")
+    assert time.monotonic() - asked < 2 + 2  # lease and two seconds
+    frozen.thaw()
+    for worker in (frozen, other):
+        worker.terminate()
+        await _ends_quietly(worker, within=10)
+    assert stage.effects("one") == ["die", "start"]
     assert await stage.view.leftovers() == {}
 
 

@@ -201,6 +201,7 @@ class Room:
         max_attempts: int = MAX_ATTEMPTS,
         mark: str | None = None,
         instance: str | None = None,
+        beaten: int = 0,
     ) -> Taken:
         """Call take as a worker does."""
         answer = self.call(
@@ -215,6 +216,7 @@ class Room:
             window,
             ttl,
             max_attempts,
+            beaten,
         )
         return Taken(
             now=int(answer[0]),

@@ -203,6 +203,18 @@ def test_a_poisoned_lane_goes_on(room: Room):
     assert (room.lane("web"), room.pending(), room.client.xlen(room.keys.commands)) == ([], 0, 0)
 
 
+def test_a_take_that_waited_gives_nothing_to_a_worker_that_beats_no_more(room: Room):
+    room.call("beat", "w1", "w1-i", 60_000)
+    room.pass_time(1000)
+    add(room, "a", "a")
+    frozen = room.take("w1", beaten=1000)
+    assert (frozen.grants, frozen.more) == ([], True)  # one that is only late takes again at once
+    assert room.take("w1", beaten=1001).only().id == "a"
+    add(room, "b", "b")
+    assert room.take("nobody", beaten=1000).grants == []
+    assert room.take("nobody").only().id == "b"
+
+
 def test_a_lane_that_comes_with_a_settlement_brings_its_snapshot_or_leaves_it_out(room: Room):
     room.be_observer()
     room.observe("b", {"status": "running"})

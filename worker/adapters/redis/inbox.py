@@ -16,6 +16,8 @@ from worker.ports import RedisLost, RoomRefused
 
 #: Beyond the time that it may block, how long the blocking read may take to answer, seconds.
 ANSWER = 5.0
+#: A waiting take gives no lanes to a worker that has missed so many beats: it may be frozen.
+BEATS = 2.5
 
 
 def read_state(snapshot: list[str], ver: str, memo: str) -> ServiceState:
@@ -63,9 +65,9 @@ class RedisInbox:
     async def take(self, free: int, *, state_only: bool, count: int) -> Taken:
         """Take lanes; see `take.lua`. Raises RedisLost, RoomRefused."""
         sent = self._room.clock.boot()
-        return await self._taken(await self._room.run("take", *self._asked(free, state_only, count)), sent)
+        return await self._taken(await self._room.run("take", *self._asked(free, state_only, count, 0)), sent)
 
-    def _asked(self, free: int, state_only: bool, count: int) -> tuple[Arg, ...]:
+    def _asked(self, free: int, state_only: bool, count: int, beaten: float) -> tuple[Arg, ...]:
         room, limits = self._room, self._room.limits
         return (
             room.name,
@@ -78,6 +80,7 @@ class RedisInbox:
             int(limits.window * 1000),
             int(limits.ttl * 1000),
             limits.max_attempts,
+            int(beaten * 1000),
         )
 
     async def _taken(self, answer: Any, sent: float) -> Taken:
@@ -97,7 +100,7 @@ class RedisInbox:
         """
         block = max(1, int(min(seconds, self._block) * 1000))
         commands, wake = self._room.keys.commands, self._room.keys.wake
-        sent = self._room.clock.boot()
+        sent, beaten = self._room.clock.boot(), BEATS * self._room.limits.beat
         try:
             async with asyncio.timeout(block / 1000 + ANSWER):
                 if not self._wake_seen:
@@ -116,7 +119,7 @@ class RedisInbox:
                         position,
                         self._wake_seen,
                     ),
-                    ("EVALSHA", self._take.sha, 1, commands, *self._asked(free, state_only, count)),
+                    ("EVALSHA", self._take.sha, 1, commands, *self._asked(free, state_only, count, beaten)),
                 )
         except (RedisError, OSError, TimeoutError):
             # The link sees the outage and says so; here it only must not spin.

@@ -3,6 +3,7 @@
 -- KEYS  1 commands stream
 -- ARGV  1 worker  2 instance  3 token (unique for this call)  4 free (lanes wanted)  5 state_only 0|1  6 count (entries to read)
 --       7 lease ms  8 window ms  9 default time to live ms  10 max attempts
+--       11 ms within which the worker must have beaten to be given a lane (0: whenever): this take has waited, and its worker may be frozen
 -- Returns {now ms, epoch, revision, position (last entry read by the group), due ms (when the next deadline falls, 0 none),
 --          more 0|1 (call again at once), grants}
 -- Errors  NOGROUP, NOEPOCH, WRONGTYPE, OOM: nothing was written, but that a number of `seq` may be used up.
@@ -59,6 +60,11 @@ local function beyond_the_plain()
 end
 
 local more = false
+local since = tonumber(ARGV[11])
+if since > 0 and tonumber(redis.call('ZSCORE', WORKERS, who.worker) or '0') <= NOW - since then
+  free, more = 0, true
+end
+
 local function due(zset)
   local members = redis.call('ZRANGEBYSCORE', zset, '-inf', NOW, 'LIMIT', 0, BATCH)
   if #members == BATCH then more = true end
