@@ -263,6 +263,14 @@ async def test_a_repeat_is_answered_from_the_receipt(scene: Scene):
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
     other = await served.act("rtdetr", "restart", headers=key, json={"timeout": 3})
     assert other.status_code == 422
+    await served.act("rtdetr", "enable")
+    whole = [
+        await served.act("rtdetr", "restart", headers={"idempotency-key": "n"}, json={"timeout": number})
+        for number in (3, 3.0)
+    ]
+    assert [one.status_code for one in whole] == [200, 200], "JSON has one kind of number"
+    assert whole[1].headers["idempotency-replayed"] == "true"
+    assert (await served.act("rtdetr", "restart", json={"timeout": 3.5})).status_code == 400
 
 
 async def test_a_repeat_of_an_error_is_the_same_error_and_needs_no_worker(scene: Scene):
