@@ -66,6 +66,43 @@ async def test_a_restart_by_button_is_seen_in_the_table_without_a_reload(stage: 
     assert not any(url.startswith("system/services") for url in looks), looks
 
 
+async def test_a_row_tells_why_how_often_and_when_next_and_the_workers_how_much(
+    stage: Scene, browser: Sights
+):
+    stage.add("rtdetr", category="ai", display="RT-DETR", health=True)
+    stage.add("broken", labels={"pointsman.backoff-base": "90"})
+    stage.add("slow", stop_delay=5)
+    stage.engine.container("rtdetr").started_ns -= round(26.5 * 3600 * 1e9)
+    stage.engine.container("rtdetr").changed()
+    await stage.worker()
+    served = await stage.gateway(heartbeat=0.3)
+    await stage.known(served, "rtdetr", "broken", "slow")
+    stage.engine.kill("broken", 3)
+    sight = await browser.open(served.url)
+    well, broken = sight.row("rtdetr"), sight.row("broken")
+    await expect(broken.locator(".cell-failures")).to_have_text("1")
+    await expect(broken.locator(".cell-next")).to_have_text(re.compile(r"^in 1 min|^in \d\d s"))
+    await expect(broken.locator(".cell-why")).to_contain_text("exited with code 3")
+    await expect(broken.locator(".cell-up")).to_have_text("")
+    await expect(well.locator(".cell-status")).to_have_text("Runninghealthy")
+    await expect(well.locator(".cell-up")).to_have_text("1 d 2 h")
+    for count in ("restarts", "failures"):
+        await expect(well.locator(f".cell-{count}")).to_have_text("0")
+    groups = sight.page.locator(".group-head:visible")
+    await expect(groups).to_have_text(
+        [re.compile("^infrastructure", re.IGNORECASE), re.compile("^ai", re.IGNORECASE)]
+    )
+
+    for _ in range(2):
+        await served.act("slow", "restart", headers={"prefer": "wait=0"}, json={"timeout": 60})
+    await sight.go("workers")
+    card = sight.page.locator(".card")
+    await expect(card).to_contain_text("w1")
+    await expect(card).to_contain_text(re.compile(r"1 of \d+ at work"))
+    await expect(sight.page.locator(".summary")).to_contain_text("2 commands")
+    await expect(sight.page.locator(".engine")).to_contain_text("Available")
+
+
 async def test_a_quiet_room_is_not_asked_anything(stage: Scene, browser: Sights):
     stage.add("rtdetr")
     await stage.worker()

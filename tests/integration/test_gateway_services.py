@@ -10,6 +10,7 @@ from gateway.clock import now_ms
 from publisher import Publisher
 from subscriber import Subscriber
 from tests.support.gateway import Scene
+from tests.support.roombook import RoomBook
 from tests.support.waiting import eventually
 
 BASE = "/api/system/services"
@@ -93,6 +94,36 @@ async def test_a_room_without_a_worker_is_503_and_never_an_empty_list(scene: Sce
         assert "No worker" in response.json()["detail"]
     async with Subscriber(scene.redis.url, room=scene.room) as reader:
         assert (await reader.backlog()).commands == 0
+
+
+async def test_a_room_whose_engine_nobody_has_looked_at_is_503_and_an_empty_one_is_empty(scene: Scene):
+    book = RoomBook(scene.redis, scene.room)
+    book.open()
+    scene.redis.admin.hdel(book.keys.meta, "engine_status")
+    served = await scene.gateway(pulse=0)
+    async with book.served():
+        early = await served.http.get(BASE)
+        assert (early.status_code, early.json()["code"]) == (503, "engine_unavailable")
+        scene.redis.admin.hset(book.keys.meta, "engine_status", "available")
+        assert (await served.services()) == []
+
+
+async def test_what_is_not_there_is_null(scene: Scene):
+    scene.add("gone", image="org/gone:1")
+    await scene.worker()
+    served = await scene.gateway()
+    await scene.known(served, "gone")
+    assert (await served.act("gone", "disable")).status_code == 200
+    await served.act("gone", "enable")
+    scene.engine.remove("gone")
+
+    async def vanished() -> dict[str, Any]:
+        (found,) = await served.services()
+        return found if found["status"] == "not_found" else {}
+
+    found = await eventually(vanished, within=10)
+    nulls = {name for name, value in found.items() if value is None}
+    assert nulls == {"container_id", "port", "last_restart_at", "uptime_seconds"}
 
 
 async def test_an_engine_out_of_reach_is_503_but_for_what_needs_no_engine(scene: Scene):

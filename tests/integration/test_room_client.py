@@ -14,6 +14,7 @@ from msgspec import json as fast
 
 from contracts.errors import (
     AlreadyRunning,
+    EngineUnavailable,
     IdempotencyConflict,
     NoWorker,
     PreconditionFailed,
@@ -26,7 +27,7 @@ from contracts.events import Event
 from gateway.tokens import ServicesScope, mint
 from pointsman import RoomClient
 from pointsman.rooms.link import Forbidden, GatewayUnavailable, Unauthorized
-from pointsman.rooms.specs import RoomStatus, spec_of, state_of
+from pointsman.rooms.specs import RoomStatus, ServiceState, spec_of, state_of
 from subscriber import Change, Reset
 from tests.support.gateway import Scene, Served
 from tests.support.roombook import service
@@ -79,11 +80,15 @@ async def client(scene: Scene, address: Address, *names: str, **options: Any) ->
         async def seen() -> bool:
             try:
                 return {spec.id for spec in await room.services.list()} >= set(names)
-            except NoWorker:
+            except (NoWorker, EngineUnavailable):  # nobody has looked yet
                 return False
 
         await eventually(seen, within=10)
         yield room
+
+
+async def _has(room: RoomClient, name: str) -> bool:
+    return name in (await room.services.list_with_state()).service_states
 
 
 async def run(source: str, room: RoomClient) -> None:
@@ -123,6 +128,25 @@ async def test_specs_and_states_are_typed_and_whole(scene: Scene, address: Addre
         assert state.started_at.tzinfo is not None
         assert (state.last_exit_code, state.restart_scheduled_at) == (None, None)
         assert result.service_states["gone"].state == "stopped"
+
+
+async def test_a_state_tells_how_a_run_ended_and_when_the_next_begins(scene: Scene, address: Address):
+    scene.add("broken", labels={"pointsman.backoff-base": "60"})
+    async with client(scene, address) as room:
+        await eventually(lambda: _has(room, "broken"), within=10)
+        scene.engine.kill("broken", 3)
+
+        async def planned() -> ServiceState | None:
+            state = (await room.services.list_with_state()).service_states["broken"]
+            return state if state.restart_scheduled_at else None
+
+        state = await eventually(planned, within=10)
+        assert state is not None
+        assert (state.state, state.last_exit_code, state.restart_count) == ("stopped", 3, 0)
+        assert "code 3" in (state.message or "")
+        assert state.last_exit_at is not None
+        assert state.restart_scheduled_at is not None
+        assert 30 < (state.restart_scheduled_at - state.last_exit_at).total_seconds() < 90
 
 
 async def test_every_action_returns_its_receipt(scene: Scene, address: Address):
