@@ -103,6 +103,30 @@ async def test_a_row_tells_why_how_often_and_when_next_and_the_workers_how_much(
     await expect(sight.page.locator(".engine")).to_contain_text("Available")
 
 
+async def test_who_needs_attention_stands_beside_the_table(stage: Scene, browser: Sights):
+    names = [f"svc-{number}" for number in range(8)]
+    for name in names:
+        stage.add(name, labels={"pointsman.self-heal": "false"})
+    await stage.worker()
+    served = await stage.gateway(heartbeat=0.3)
+    await stage.known(served, *names)
+    sight = await browser.open(served.url)
+    troubles = sight.page.locator(".rail-troubles")
+    await expect(sight.row("svc-0")).to_be_visible()
+    await expect(troubles).to_be_hidden()
+    for name in names:
+        stage.engine.kill(name, 3)
+    await expect(troubles.get_by_role("link")).to_have_text([*names[:6], "2 more"])
+    await expect(troubles.get_by_role("listitem").first).to_contain_text("exited with code 3")
+    await served.act("svc-0", "start")
+    await expect(troubles.get_by_role("link")).to_have_text([*names[1:7], "1 more"])
+    await troubles.get_by_role("link", name="1 more").click()
+    await expect(sight.page.locator("tr.row[data-name]:visible")).to_have_count(7)
+    assert sight.page.url.endswith("#/?status=bad")
+    await troubles.get_by_role("link", name="svc-3").click()
+    await expect(sight.page.locator("h1")).to_have_text("svc-3")
+
+
 async def test_a_quiet_room_is_not_asked_anything(stage: Scene, browser: Sights):
     stage.add("rtdetr")
     await stage.worker()
@@ -253,7 +277,9 @@ async def test_commands_under_way_are_seen_cancelled_and_their_outcomes_told(sta
     await sight.live()
     await sight.ask("restart", "slow")
     await expect(sight.row("slow").locator(".status-sub")).to_have_text("restarting …")
-    await expect(sight.page.locator(".rail section").first).to_contain_text("Restart Slow one")
+    await expect(sight.page.locator(".rail section", has_text="Under way")).to_contain_text(
+        "Restart Slow one"
+    )
     await sight.ask("restart", "slow", "once more")
 
     await sight.page.get_by_role("link", name=re.compile("Commands")).click()

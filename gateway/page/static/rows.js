@@ -61,6 +61,7 @@ export class Row {
     setText(this.word, statusWord(service.status));
     setText(this.health, work ? `${doingWord(work.action)} …` : healthWord(service));
     setText(this.why, service.message ?? "");
+    this.why.title = service.message ?? ""; // two lines are shown
     count(this.restarts, service.restart_count);
     count(this.failures, service.failure_count);
     this.failures.classList.toggle("bad", service.failure_count > 0);
