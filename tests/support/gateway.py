@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from gateway import Gateway, GatewaySettings
-from gateway.log import Log
 from gateway.server import Server, make_server
 from tests.support.host import LOOPBACK
 from tests.support.redis import RedisServer
@@ -104,7 +103,7 @@ class Scene:
     async def gateway(self, **settings: Any) -> Served:
         """Start a gateway of this room on a free port, without a limit of its pace unless one is given."""
         given: JSON = {"redis_url": self.redis.url, "room": self.room, "port": 0, "rate": 0}
-        gateway = Gateway(GatewaySettings(**(given | settings)), Log("json", "error"))
+        gateway = Gateway(GatewaySettings(**(given | settings)))
         server = make_server(gateway)
         ready = asyncio.Event()
         task = asyncio.create_task(server.run_until_stopped(ready.set), name="gateway")

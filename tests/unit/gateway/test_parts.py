@@ -1,6 +1,8 @@
 """The small parts: the model, readers, the pace, waits, settings."""
 
 import asyncio
+import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +14,14 @@ from pydantic import ValidationError
 
 from contracts.services import Snapshot, uptime_seconds
 from contracts.times import to_ms
+from gateway.app import Gateway
+from gateway.log import Log
 from gateway.model import Model, Row, detail_of, service_of
 from gateway.rates import Rates
 from gateway.readers import Item, Reader
 from gateway.server import Unbound, check_address
 from gateway.settings import GatewaySettings
+from pointsman.journal import Journal
 from tests.support.roombook import service
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -171,3 +176,34 @@ def test_without_a_key_nothing_but_loopback_is_bound(host: str):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
 def test_loopback_is_bound_without_a_key(host: str):
     check_address(GatewaySettings(host=host), keys=False)
+
+
+def test_who_serves_it_from_a_program_of_theirs_hears_it_in_the_library_s_way(
+    caplog: pytest.LogCaptureFixture,
+):
+    log = Gateway(GatewaySettings()).journal
+    with caplog.at_level(logging.DEBUG, logger="pointsman.gateway"):
+        log.debug("request", "A request was answered", status=200)
+        log.info("serving", "Serving")
+        log.warning("reader_cut", "A client did not take its answer", path="/")
+        log.defect("defect", "A request met a defect", ValueError("odd"), path="/x")
+    told = [(record.levelname, record.action, record.fields) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [
+        ("DEBUG", "request", {"status": 200}),
+        ("INFO", "serving", {}),
+        ("WARNING", "reader_cut", {"path": "/"}),
+        ("ERROR", "defect", {"path": "/x"}),
+    ]
+    assert "ValueError: odd" in caplog.text
+
+
+def test_the_program_s_log_is_a_line_of_json_for_each_and_leaves_out_what_is_below_its_level(
+    capsys: pytest.CaptureFixture[str],
+):
+    log: Log = Journal(form="json", level="info")
+    log.debug("request", "not told")
+    log.info("serving", "Serving", port=1)
+    log.defect("defect", "A request met a defect", ValueError("odd"))
+    info, defect = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (info["action"], info["event"], info["port"], info["level"]) == ("serving", "Serving", 1, "info")
+    assert (defect["level"], "ValueError: odd" in defect["exception"]) == ("error", True)
