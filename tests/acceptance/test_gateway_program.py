@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.settings import GatewaySettings
+from gateway.tokens import Keyring
 from tests.support.gateway import Scene
 from tests.support.host import free_port
 from tests.support.needs import leave_out
@@ -139,6 +141,19 @@ async def test_a_minted_token_opens_what_it_says(scene: Scene, programs: Program
     full = json.loads((await minted("--full", "--json")).stdout)
     assert full["services"]["dead_letters"] is True
     assert (await gateway.stop()).code == 0
+
+
+async def test_a_pair_of_keys_makes_tokens_that_the_public_one_checks(programs: Programs, tmp_path: Path):
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    for command in (
+        ("openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)),
+        ("openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)),
+    ):
+        made = await outcome(*command)
+        assert made.returncode == 0, made
+    minted = await programs.run("token", "create", "--subject", "bob", "--full", "--key-file", str(private))
+    caller = Keyring.of(GatewaySettings(eddsa_key_file=public)).check(f"Bearer {minted.stdout.strip()}")
+    assert (caller.issuer, caller.enters("default"), caller.enters("other")) == ("bob", True, False)
 
 
 async def test_the_rooms_command_line_answers_as_documented(scene: Scene, programs: Programs):

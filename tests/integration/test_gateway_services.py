@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from gateway.clock import now_ms
 from publisher import Publisher
 from subscriber import Subscriber
-from tests.support.gateway import Scene
+from tests.support.gateway import Scene, stream, take
 from tests.support.roombook import RoomBook
 from tests.support.waiting import eventually
 
@@ -529,3 +530,59 @@ async def test_the_list_says_of_which_revision_it_is_and_when_it_is_stale(scene:
     hub.revision += 1
     assert "pointsman-stale" not in (await served.http.get(BASE)).headers
     assert now_ms() > 0
+
+
+async def test_a_defect_is_500_with_a_sentence_and_the_log_has_the_rest(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    scene.add("rtdetr")
+    await scene.worker()
+    served = await scene.gateway()
+    await scene.known(served, "rtdetr")
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a secret of the inside")
+
+    monkeypatch.setattr("gateway.desk.Desk.serving", broken)
+    for response in (await served.http.get(BASE), await served.act("rtdetr", "restart")):
+        assert (response.status_code, response.headers["content-type"]) == (500, PROBLEM)
+        assert response.json()["detail"] == "Internal server error"
+        assert "secret" not in response.text
+    assert "ZeroDivisionError: a secret of the inside" in caplog.text
+
+
+async def test_rooms_that_are_followed_are_bounded(scene: Scene):
+    scene.add("rtdetr")
+    await scene.worker()
+    served = await scene.gateway(max_rooms=1)
+    await scene.known(served, "rtdetr")
+    async with stream(served) as events:
+        await take(events, 1)
+        refused = await served.http.get("/api/rooms/another/services")
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_rooms")
+        assert "retry-after" in refused.headers
+
+    async def let_in() -> bool:
+        return (await served.http.get("/api/rooms/another/services")).status_code == 404
+
+    await eventually(let_in, what="a room that nobody looks at any more makes way")
+    await scene.known(served, "rtdetr")
+
+
+async def test_a_client_that_takes_no_answer_is_cut(scene: Scene, caplog: pytest.LogCaptureFixture):
+    book = RoomBook(scene.redis, scene.room)
+    book.open()
+    book.fill(20_000)
+    served = await scene.gateway(send_timeout=0.3)
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        async with book.served():
+            assert len(await served.services()) == 20_000
+            lazy.connect(("127.0.0.1", served.port))
+            lazy.sendall(f"GET {BASE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+            def is_cut() -> bool:
+                return any(getattr(record, "action", "") == "reader_cut" for record in caplog.records)
+
+            await eventually(is_cut, within=10)
+            assert len(await served.services()) == 20_000, "the others are served"

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from tests.support.waiting import eventually
 
 SECRET = "a-secret-of-this-test-and-of-nothing-else"  # noqa: S105
 WAYS = ("redis", "http")
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "room-client.md"
 
 # As documented elsewhere for rooms of this kind, word for word.
 LIST = """\
@@ -109,6 +111,19 @@ async def test_the_documented_snippets_run_unchanged(
         assert capsys.readouterr().out == "svc-1\nsvc-2\nsvc-1 running\nsvc-2 running\n"
         result = await room.services.list_with_state()
         assert result.service_states["svc-1"].restart_count == 1
+
+
+async def test_the_guides_first_example_runs(
+    scene: Scene, address: Address, capsys: pytest.CaptureFixture[str]
+):
+    example = GUIDE.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    assert 'RoomClient("redis://localhost:6379", room="myroom")' in example
+    async with client(scene, address, "rtdetr") as room:
+        here = example.replace("redis://localhost:6379", await address()).replace("myroom", scene.room)
+        await run(here, room)
+        state = (await room.services.list_with_state()).service_states["rtdetr"]
+    assert state.restart_count == 1
+    assert capsys.readouterr().out.startswith("rtdetr rtdetr\nrunning ")
 
 
 async def test_specs_and_states_are_typed_and_whole(scene: Scene, address: Address):

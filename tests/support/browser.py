@@ -92,9 +92,15 @@ class Sights:
         self.opened.append(sight)
         page.on("console", lambda message: _hear(sight, message))
         page.on("pageerror", lambda error: sight.complaints.append(f"error: {error}"))
-        page.on("request", lambda request: sight.requests.append(request))  # noqa: PLW0108 -- theirs to mark
+        page.on("request", lambda request: _note(sight, request))
         await sight.go(view)
         return sight
+
+
+def _note(sight: Sight, request: "Request") -> None:
+    sight.requests.append(request)
+    if not request.url.startswith((f"{sight.url}/", "data:")):
+        sight.complaints.append(f"asks another site: {request.url}")
 
 
 def _hear(sight: Sight, message: "ConsoleMessage") -> None:

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from contracts.services import Snapshot, uptime_seconds
 from contracts.times import to_ms
 from gateway.app import Gateway
+from gateway.handlers.streams import Streams
 from gateway.log import Log
 from gateway.model import Model, Row, detail_of, service_of
+from gateway.problems import Problem
 from gateway.rates import Rates
 from gateway.readers import Item, Reader
 from gateway.server import Unbound, check_address
@@ -151,6 +153,20 @@ def test_callers_that_are_quiet_are_forgotten(monkeypatch: pytest.MonkeyPatch):
     assert len(rates._buckets) <= 11
 
 
+def test_open_streams_are_bounded_for_each_and_for_all():
+    streams = Streams(3, 2)
+    for caller in ("a", "a", "b"):
+        streams.enter(caller)
+    for caller, status in (("a", 429), ("c", 503)):
+        with pytest.raises(Problem) as refused:
+            streams.enter(caller)
+        assert (refused.value.status, refused.value.code) == (status, "too_many_streams")
+    assert streams.open == 3
+    streams.leave("a")
+    streams.enter("c")
+    assert streams.open == 3
+
+
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("POINTSMAN_REDIS_URL", "redis://elsewhere:1/0")
     monkeypatch.setenv("REDIS_URL", "redis://not-ours:1/0")
@@ -161,6 +177,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert (settings.redis_url, settings.room, settings.port) == ("redis://elsewhere:1/0", "edge", 9000)
     assert settings.hs256_key is None
     assert GatewaySettings(room="mine").room == "mine"
+    assert (settings.wait, settings.max_wait) == (30, 300), "seconds; the engine's own grace is ten"
     for wrong in ({"room": "NO"}, {"room": "a\n"}, {"port": 70_000}, {"wait": -1}):
         with pytest.raises(ValidationError):
             GatewaySettings(**wrong)
