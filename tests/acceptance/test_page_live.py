@@ -179,6 +179,7 @@ async def test_the_page_goes_on_where_it_was_when_the_gateway_was_killed(
     gateway.kill()
     await expect(sight.banner("cut")).to_contain_text("The stream of events is cut.")
     await expect(sight.banner("cut")).to_contain_text("The gateway does not answer")
+    await expect(sight.page.locator("#alert")).to_contain_text("The stream of events is cut.")
     await sight.banner("cut").get_by_role("button", name="Try now").click()
     await expect(sight.page.locator("#link")).to_have_text("Cut")
     await expect(sight.row("rtdetr")).to_be_visible()
@@ -219,6 +220,33 @@ async def test_a_new_epoch_is_told_and_the_list_is_read_anew(
         await expect(sight.row("rtdetr")).to_be_visible()
         await sight.banner("reset").locator("button").click()
         await expect(sight.banner("reset")).to_have_count(0)
+
+
+async def test_a_browsers_own_event_source_reads_the_stream_and_comes_back(stage: Scene, browser: Sights):
+    stage.add("rtdetr")
+    await stage.worker()
+    served = await stage.gateway()
+    await stage.known(served, "rtdetr")
+    sight = await browser.open(served.url, "workers")
+    await sight.page.evaluate(EVENT_SOURCE)
+
+    async def ids(count: int) -> list[int]:
+        async def come() -> list[str]:
+            found: list[str] = await sight.page.evaluate("window.ids")
+            return found if len(found) >= count else []
+
+        return [int(one.rpartition("/")[2]) for one in await eventually(come, within=15)]
+
+    await ids(1)
+    await served.act("rtdetr", "restart")
+    await ids(4)
+    port = served.port
+    await served.stop()
+    again = await stage.gateway(port=port)
+    await again.act("rtdetr", "restart")
+    found = await ids(7)
+    assert found == list(range(found[0], found[0] + len(found)))
+    assert await sight.page.evaluate("window.resets") == 1
 
 
 async def test_an_empty_room_fills_by_itself(stage: Scene, browser: Sights):
@@ -413,4 +441,13 @@ SORT = """async () => {
   await new Promise(requestAnimationFrame);
   await new Promise(requestAnimationFrame);
   return performance.now() - began;
+}"""
+#: Follow the stream as any page may, with nothing of ours.
+EVENT_SOURCE = """() => {
+  window.ids = [];
+  window.resets = 0;
+  const source = new EventSource("/api/system/services/events");
+  const types = ["service.changed", "command.started", "command.settled"].map((type) => `pointsman.${type}`);
+  for (const type of ["reset", ...types]) source.addEventListener(type, (event) => window.ids.push(event.lastEventId));
+  source.addEventListener("reset", () => (window.resets += 1));
 }"""
