@@ -200,6 +200,8 @@ async def test_every_action_answers_with_its_message_and_the_service_as_it_stand
     await done("start", "Service 'rtdetr' start initiated", status="running")
     await done("disable", "Service 'rtdetr' disabled", status="disabled", enabled=False)
     await refused("restart", 400, "Service 'rtdetr' is disabled. Enable it first.")
+    await done("stop", "Service 'rtdetr' stop initiated", status="disabled")
+    await refused("start", 400, "Service 'rtdetr' is disabled. Enable it first.")
     await done("enable", "Service 'rtdetr' enabled", enabled=True, failure_count=0)
     service = (await served.services())[0]
     assert service["last_restart_at"] is not None
@@ -346,6 +348,8 @@ async def test_a_key_that_cannot_be_one_is_400(scene: Scene, key: str):
     response = await served.act("rtdetr", "restart", headers=[(b"idempotency-key", key.encode())])
     assert response.status_code == 400
     assert "Idempotency-Key" in response.json()["detail"]
+    longest = await served.act("nobody", "restart", headers={"idempotency-key": "x" * 100})
+    assert (longest.status_code, longest.json()["code"]) == (404, "service_not_found")
 
 
 async def test_a_client_that_goes_away_loses_nothing(scene: Scene):
