@@ -9,7 +9,7 @@ import pytest
 
 from contracts.keys import Keys
 from publisher import Publisher
-from tests.support.browser import Sights
+from tests.support.browser import REBOUND, Sights
 from tests.support.gateway import Scene, Served
 from tests.support.waiting import eventually
 
@@ -104,6 +104,20 @@ async def test_a_page_of_another_site_can_neither_change_nor_read_anything(
         sight.complaints.clear()  # it was meant to complain
     assert await _restarts(served) == 0
     assert not (await served.http.get("/api/system/commands")).json()["commands"]
+
+
+async def test_a_rebound_name_is_served_nothing(stage: Scene, browser: Sights):
+    await stage.worker()
+    served = await stage.gateway()
+    sight = await browser.open(served.url)
+    await sight.live()
+    sight.url = (
+        f"http://{REBOUND}:{served.port}"  # the same server, and for the browser one site with what asks
+    )
+    for path in ("/", "/page/app.js", "/api/system/services"):
+        answer = await sight.page.goto(f"{sight.url}{path}")
+        assert answer is not None
+        assert answer.status == 421, path
 
 
 async def test_the_policy_stops_what_the_page_would_never_do(stage: Scene, browser: Sights):

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest_asyncio
 
 from tests.support.gateway import Scene
+from tests.support.host import LOOPBACK
 from tests.support.needs import leave_out
 from tests.support.redis import RedisServer
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request
 
+#: A name of somebody else that leads to this machine, as after DNS rebinding.
+REBOUND = "rebound.example"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +31,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    f"--host-resolver-rules=MAP {REBOUND} {LOOPBACK}",
 )
 #: How long the page may take over anything, in ms, on a machine that others use too.
 PATIENCE = 10_000
