@@ -9,6 +9,8 @@ const LATEST = 12;
 const TROUBLES = 6;
 const COLLATOR = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
+const byName = (a, b) => COLLATOR.compare(shownName(a), shownName(b)) || COLLATOR.compare(a.name, b.name);
+
 export class Rail {
   constructor(context) {
     this.context = context;
@@ -37,12 +39,20 @@ export class Rail {
 
   /** Show who needs attention; beside the table, so that a service that flaps moves no row. */
   drawTroubles() {
-    const bad = [...this.context.store.services.values()].filter((service) => toneOf(service) === "bad");
-    bad.sort((a, b) => COLLATOR.compare(shownName(a), shownName(b)) || COLLATOR.compare(a.name, b.name));
-    this.troubles.hidden = bad.length === 0;
-    this.badList.render(bad.slice(0, TROUBLES), (service) => service.name);
-    this.more.hidden = bad.length <= TROUBLES;
-    setText(this.more, `${number(Math.max(0, bad.length - TROUBLES))} more`);
+    const first = []; // by name; a thousand that fail at once are not sorted for the sake of six
+    let count = 0;
+    for (const service of this.context.store.services.values()) {
+      if (toneOf(service) !== "bad") continue;
+      count += 1;
+      if (first.length === TROUBLES && byName(service, first[TROUBLES - 1]) >= 0) continue;
+      const at = first.findIndex((one) => byName(service, one) < 0);
+      first.splice(at < 0 ? first.length : at, 0, service);
+      first.length = Math.min(first.length, TROUBLES);
+    }
+    this.troubles.hidden = count === 0;
+    this.badList.render(first, (service) => service.name);
+    this.more.hidden = count <= TROUBLES;
+    setText(this.more, `${number(Math.max(0, count - TROUBLES))} more`);
   }
 
   draw() {

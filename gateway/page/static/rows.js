@@ -5,7 +5,7 @@ import { addressOf } from "./route.js";
 import { doingWord, glyphOf, healthWord, ms, number, shownName, span, statusWord, toneOf, until, uptime } from "./words.js";
 import { buttonsOf } from "./actions.js";
 
-const FLASH = "changed";
+const FLASHES = ["changed", "changed-again"]; // by turns: the other one begins anew without a layout in between
 
 export class Row {
   constructor(context, service) {
@@ -91,9 +91,10 @@ export class Row {
 
   /** Let the eye find what changed. */
   flash() {
-    this.node.classList.remove(FLASH);
-    void this.node.offsetWidth; // so that the animation begins anew
-    this.node.classList.add(FLASH);
+    const [now, next] = FLASHES;
+    const again = this.node.classList.contains(now);
+    this.node.classList.toggle(now, !again);
+    this.node.classList.toggle(next, again);
   }
 
   /** What the row is sorted by: a number, or null for last. */
