@@ -20,7 +20,7 @@ from gateway.calls import Call
 from gateway.desk import Desk, Desks
 from gateway.guard import Guard
 from gateway.handlers.streams import Streams
-from gateway.log import Log
+from gateway.log import LibraryLog, Log
 from gateway.openapi import document
 from gateway.operations import OPERATIONS, ROOM, SYSTEM, Operation
 from gateway.problems import Problem, problem_of
@@ -35,12 +35,13 @@ EVENT_STREAM = "text/event-stream"
 class Gateway:
     """An ASGI application over one Redis; `aclose` ends its streams and connections.
 
-    Raises `gateway.tokens.BadKey` for keys that cannot be used.
+    `log` is whom it tells; the logger `pointsman.gateway` where nobody is named. Raises
+    `gateway.tokens.BadKey` for keys that cannot be used.
     """
 
     def __init__(self, settings: GatewaySettings | None = None, log: Log | None = None) -> None:
         self.settings = settings or GatewaySettings()
-        self.journal = log or Log(self.settings.log_format, self.settings.log_level)
+        self.journal: Log = log or LibraryLog()
         self.keyring = Keyring.of(self.settings)
         self.rates = Rates(self.settings.rate, self.settings.burst)
         self.streams = Streams(self.settings.max_streams, self.settings.max_streams_per_caller)

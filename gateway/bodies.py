@@ -3,12 +3,17 @@
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from contracts.commands import CONTAINER_ID_PATTERN, MAX_NOTE_CHARS, MAX_STARTED_AT_BYTES, MAX_TIMEOUT
 from contracts.events import DeadLetter, EngineInfo, WorkerInfo
 from contracts.receipts import Receipt
 from contracts.services import ServiceStatus, Snapshot
+
+
+def _whole(value: object) -> object:
+    """Return `10.0` as the 10 that it is: JSON has one kind of number, and so have its schemas."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class ActionRequest(BaseModel):
@@ -21,7 +26,7 @@ class ActionRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     reason: Annotated[str, Field(max_length=MAX_NOTE_CHARS)] | None = None
-    timeout: Annotated[int, Field(ge=0, le=MAX_TIMEOUT)] | None = None
+    timeout: Annotated[int, Field(ge=0, le=MAX_TIMEOUT), BeforeValidator(_whole)] | None = None
     expect_container_id: Annotated[str, Field(pattern=f"^(?:{CONTAINER_ID_PATTERN})$")] | None = None
     expect_started_at: Annotated[str, Field(min_length=1, max_length=MAX_STARTED_AT_BYTES)] | None = None
     coalesce: bool = False

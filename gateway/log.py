@@ -1,43 +1,49 @@
-"""Logs on stderr: a sentence for people, an `action` and fields for machines."""
+"""What the gateway tells of itself, and to whom where nobody else is named."""
 
 import logging
-import sys
-from typing import Any
-
-import structlog
-
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+from typing import Any, Protocol
 
 
-class Log:
-    """What the gateway tells of itself."""
-
-    def __init__(self, form: str = "auto", level: str = "info") -> None:
-        as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
-        renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
-        self._log = structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr),
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
-                renderer,
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        )
+class Log(Protocol):
+    """A sentence for people, an `action` and fields for machines."""
 
     def debug(self, action: str, message: str, **fields: Any) -> None:
         """Tell of the everyday."""
-        self._log.debug(message, action=action, **fields)
 
     def info(self, action: str, message: str, **fields: Any) -> None:
         """Tell of the expected."""
-        self._log.info(message, action=action, **fields)
 
     def warning(self, action: str, message: str, **fields: Any) -> None:
         """Tell of what somebody should look at."""
-        self._log.warning(message, action=action, **fields)
 
     def defect(self, action: str, message: str, error: BaseException, **fields: Any) -> None:
         """Tell of what must not happen, with its trace."""
-        self._log.error(message, action=action, exc_info=error, **fields)
+
+
+class LibraryLog:
+    """A `Log` on the logger `pointsman.gateway`, for who serves the application from a program of theirs."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("pointsman.gateway")
+
+    def debug(self, action: str, message: str, **fields: Any) -> None:
+        """Tell of the everyday."""
+        self._tell(logging.DEBUG, action, message, fields)
+
+    def info(self, action: str, message: str, **fields: Any) -> None:
+        """Tell of the expected."""
+        self._tell(logging.INFO, action, message, fields)
+
+    def warning(self, action: str, message: str, **fields: Any) -> None:
+        """Tell of what somebody should look at."""
+        self._tell(logging.WARNING, action, message, fields)
+
+    def defect(self, action: str, message: str, error: BaseException, **fields: Any) -> None:
+        """Tell of what must not happen, with its trace."""
+        self._tell(logging.ERROR, action, message, fields, error)
+
+    def _tell(
+        self, level: int, action: str, message: str, fields: Any, error: BaseException | None = None
+    ) -> None:
+        about = {"action": action, "fields": fields}
+        self._logger.log(level, "%s %s", message, fields, exc_info=error, extra=about)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from contracts.commands import Action
+from contracts.commands import ID_PATTERN, SERVICE_PATTERN, STREAM_ID_PATTERN, Action
 from contracts.receipts import Receipt
 from gateway import bodies
 from gateway.calls import Call
@@ -52,7 +52,12 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-_NAME = Parameter("name", "path", "The service's name.", {"type": "string"})
+_NAME = Parameter(
+    "name",
+    "path",
+    "The service's name.",
+    {"type": "string", "pattern": f"^{SERVICE_PATTERN}$", "examples": ["rtdetr"]},
+)
 _LIMIT = "How many at most."
 _WAIT = Parameter(
     "Prefer",
@@ -81,8 +86,18 @@ _STREAM = (
     "nothing is missing since; a `reset` says at which revision the reader is to begin anew. `heartbeat` "
     "comes every few seconds, without an id. A reader that is too slow is cut and may come back."
 )
-_COMMAND_ID = Parameter("id", "path", "The command's id; it may contain slashes.", {"type": "string"})
-_DEAD_ID = Parameter("id", "path", "The id in the stream of dead letters.", {"type": "string"})
+_COMMAND_ID = Parameter(
+    "id",
+    "path",
+    "The command's id; it may contain slashes.",
+    {"type": "string", "pattern": f"^{ID_PATTERN}$", "examples": ["deploy-42"]},
+)
+_DEAD_ID = Parameter(
+    "id",
+    "path",
+    "The id in the stream of dead letters.",
+    {"type": "string", "pattern": f"^{STREAM_ID_PATTERN}$", "examples": ["1767225600000-0"]},
+)
 
 
 def _count(default: int, most: int) -> Parameter:

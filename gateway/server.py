@@ -24,9 +24,11 @@ class Unbound(Exception):
 
 
 class Protocol(H11Protocol):
-    """A connection that must send the head of its request in time, and can be cut."""
+    """A connection that must send the head of its request and take the answer in time, and can be cut."""
 
     head_timeout = 10.0
+    send_timeout = 60.0
+    log: Log
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,6 +40,7 @@ class Protocol(H11Protocol):
 
         self.app = app
         self._deadline: asyncio.TimerHandle | None = None
+        self._untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give a new connection its time."""
@@ -45,8 +48,10 @@ class Protocol(H11Protocol):
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time."""
+        """Forget the times."""
         self._disarm()
+        if self._untaken is not None:
+            self._untaken.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -58,9 +63,17 @@ class Protocol(H11Protocol):
             self._arm()
 
     def on_response_complete(self) -> None:
-        """Leave what follows to the keep-alive timeout, until the next byte comes."""
+        """Leave what follows to the keep-alive timeout, until the next byte comes.
+
+        What the client has not taken by then is held in memory, and closing would wait for it.
+        """
         self._disarm()
         super().on_response_complete()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+        if self.transport.get_write_buffer_size():
+            self._untaken = self.loop.call_later(self.send_timeout, self._not_taken)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem, unless an answer is under way."""
@@ -89,6 +102,15 @@ class Protocol(H11Protocol):
     def _late(self) -> None:
         self._deadline = None
         if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+    def _not_taken(self) -> None:
+        self._untaken = None
+        answering = (
+            self.cycle is not None and not self.cycle.response_complete
+        )  # its sends have their own time
+        if not answering and self.transport.get_write_buffer_size():
+            self.log.warning("reader_cut", "A client did not take its answer")
             self.transport.abort()
 
 
@@ -154,7 +176,12 @@ def make_server(gateway: Gateway) -> Server:
     """
     settings = gateway.settings
     check_address(settings, keys=bool(gateway.keyring))
-    protocol = type("Protocol", (Protocol,), {"head_timeout": settings.head_timeout})
+    bounds = {
+        "head_timeout": settings.head_timeout,
+        "send_timeout": settings.send_timeout,
+        "log": gateway.journal,
+    }
+    protocol = type("Protocol", (Protocol,), bounds)
     config = uvicorn.Config(
         gateway,
         http=protocol,

@@ -6,11 +6,14 @@ import msgspec
 from starlette.responses import Response
 
 from contracts.codec import dead_fields
+from contracts.commands import Action
 from contracts.errors import InvalidCommand, MalformedRecord, UnknownCommand
 from contracts.events import DeadLetter
 from gateway.bodies import DeadLetterEntry, DeadLetterList, RequeueRequest
 from gateway.calls import Call
 from publisher import Buried
+
+ACTIONS = tuple(map(str, Action))
 
 
 async def list_dead(call: Call) -> Response:
@@ -35,6 +38,8 @@ async def requeue_dead(call: Call) -> Response:
     dead_id = call.path("id")
     letter = (await call.desk.publisher.dead.show(dead_id)).letter
     action, service = _meant(letter, changes)
+    if action not in ACTIONS:  # not a matter of what the token allows
+        raise InvalidCommand(f"The action is one of {', '.join(ACTIONS)}", field="action")
     call.caller.need_action(call.room, action, service)
     mended = changes | {"issuer": call.caller.issuer}
     receipt = await call.desk.publisher.dead.requeue(dead_id, mended)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from contracts.commands import Action, is_service_name
 from contracts.errors import (
+    EngineUnavailable,
     PointsmanError,
     ServiceNotFound,
     UnknownCommand,
@@ -50,6 +51,8 @@ async def list_services(call: Call) -> Response:
     pulse = await call.desk.serving()
     fresh = await call.desk.fresh(pulse)
     hub = call.desk.hub
+    if not len(hub.model) and pulse.meta.engine_status is None:  # nobody has looked yet: not the same as none
+        raise EngineUnavailable(f"The engine of room '{call.room}' has not been seen yet")
     body = hub.model.list_json(now_ms(), category=category, full=full)
     headers = {"pointsman-revision": hub.position}
     if not fresh:

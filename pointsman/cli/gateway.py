@@ -45,8 +45,11 @@ async def run(scope: Scope, host: HostOption = None, port: PortOption = None) ->
     except ImportError as error:
         raise typer.BadParameter(f"{error}: install `pointsman[gateway]`") from error
 
+    from pointsman.journal import Journal  # noqa: PLC0415 -- what only who serves needs
+
+    settings = load_settings(scope, host=host, port=port)
     try:
-        await serve(Gateway(load_settings(scope, host=host, port=port)))
+        await serve(Gateway(settings, Journal(form=settings.log_format, level=settings.log_level)))
     except (Unbound, BadKey) as error:
         raise typer.BadParameter(str(error)) from error
     return Exit.DONE

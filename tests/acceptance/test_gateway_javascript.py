@@ -1,6 +1,5 @@
 """A producer and readers in plain JavaScript, with nothing but node: the contract is for all languages."""
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -136,7 +135,6 @@ async def test_a_stream_is_read_through_the_gateway_with_a_token(node: str, prog
     port = served.port
     await served.stop()
     other = await scene.gateway(hs256_key=SECRET, port=port)
-    await asyncio.sleep(0)
     count = len(lines(reader))
     assert (await other.act("a", "restart", headers=bearer)).status_code in {200, 202}
     await eventually(lambda: len(lines(reader)) >= count + 3, within=20)

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,71 +10,20 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.settings import GatewaySettings
+from gateway.tokens import Keyring
 from tests.support.gateway import Scene
 from tests.support.host import free_port
 from tests.support.needs import leave_out
-from tests.support.processes import Finished, Program, Programs, clean_environment
+from tests.support.processes import Finished, Program, Programs
+from tests.support.usage import CALL, CURL, JAVASCRIPT, PAGE, PYTHON, outcome, port_is_free
 from tests.support.waiting import eventually
-
-# The usage examples of the Services API, word for word.
-PYTHON = """\
-import requests
-
-def check_ai_services():
-    response = requests.get(
-        "http://localhost:8000/api/system/services",
-        params={"category": "ai"}
-    )
-    data = response.json()
-
-    unhealthy = [s for s in data['services'] if s['status'] != 'running']
-
-    if unhealthy:
-        print(f"Unhealthy AI services: {[s['name'] for s in unhealthy]}")
-        for service in unhealthy:
-            print(f"  - {service['display_name']}: {service['status']}")
-    else:
-        print("All AI services are healthy")
-
-    return data['by_category']['ai']
-"""
-JAVASCRIPT = """\
-async function restartService(serviceName) {
-  try {
-    const response = await fetch(`/api/system/services/${serviceName}/restart`, { method: 'POST' });
-
-    if (!response.ok) {
-      const error = await response.json();
-      throw new Error(error.detail || 'Failed to restart service');
-    }
-
-    const result = await response.json();
-    console.log(result.message);
-    return result.service;
-  } catch (error) {
-    console.error(`Error restarting ${serviceName}:`, error);
-    throw error;
-  }
-}
-"""
-CURL = """\
-# Disable the nemotron service
-curl -X POST http://localhost:8000/api/system/services/nemotron/disable
-
-# Re-enable it later
-curl -X POST http://localhost:8000/api/system/services/nemotron/enable
-"""
-#: A page's fetch knows where the page is from; node's must be told.
-PAGE = (
-    "const page = 'http://localhost:8000/', there = fetch;\n"
-    "fetch = (where, how) => there(new URL(where, page), how);\n"
-)
 
 
 @pytest.fixture
 async def gateway(scene: Scene, programs: Programs) -> AsyncIterator[Program]:
     """Give the real gateway on its own port, 8000, before a room with two services."""
-    await eventually(_port_is_free, within=60, what="port 8000 is free")
+    await eventually(port_is_free, within=60, what="port 8000 is free")
     scene.add("rtdetr", category="ai", display="RT-DETR Object Detection")
     scene.add("nemotron", category="ai", display="Nemotron LLM", running=False)
     await scene.worker()
@@ -94,29 +41,6 @@ async def gateway(scene: Scene, programs: Programs) -> AsyncIterator[Program]:
     assert (await program.stop(within=15)).code == 0
 
 
-def _port_is_free() -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 8000))
-        except OSError:
-            return False
-    return True
-
-
-async def outcome(*command: str, within: float = 30) -> "subprocess.CompletedProcess[str]":
-    """Run a command beside the event loop."""
-    return await asyncio.to_thread(
-        subprocess.run,
-        command,
-        capture_output=True,
-        text=True,
-        timeout=within,
-        check=False,
-        env=clean_environment(no_proxy="*"),
-    )
-
-
 async def test_the_python_example_runs_unchanged(gateway: Program, capsys: pytest.CaptureFixture[str]):
     space: dict[str, Any] = {}
     exec(PYTHON, space)  # noqa: S102 -- the example above
@@ -130,8 +54,7 @@ async def test_the_javascript_example_runs_unchanged(gateway: Program, scene: Sc
     if node is None:
         leave_out("node", "apt-get install nodejs, or scripts/install-test-deps as root")
     script = tmp_path / "example.js"
-    call = "restartService(process.argv[2]).then((s) => console.log(JSON.stringify(s)), () => process.exit(9));\n"
-    script.write_text(PAGE + JAVASCRIPT + call)
+    script.write_text(PAGE + JAVASCRIPT + CALL)
     done = await outcome(node, str(script), "rtdetr")
     message, service = done.stdout.splitlines()
     assert message == "Service 'rtdetr' restart initiated", done
@@ -218,6 +141,19 @@ async def test_a_minted_token_opens_what_it_says(scene: Scene, programs: Program
     full = json.loads((await minted("--full", "--json")).stdout)
     assert full["services"]["dead_letters"] is True
     assert (await gateway.stop()).code == 0
+
+
+async def test_a_pair_of_keys_makes_tokens_that_the_public_one_checks(programs: Programs, tmp_path: Path):
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    for command in (
+        ("openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)),
+        ("openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)),
+    ):
+        made = await outcome(*command)
+        assert made.returncode == 0, made
+    minted = await programs.run("token", "create", "--subject", "bob", "--full", "--key-file", str(private))
+    caller = Keyring.of(GatewaySettings(eddsa_key_file=public)).check(f"Bearer {minted.stdout.strip()}")
+    assert (caller.issuer, caller.enters("default"), caller.enters("other")) == ("bob", True, False)
 
 
 async def test_the_rooms_command_line_answers_as_documented(scene: Scene, programs: Programs):

@@ -47,6 +47,7 @@ async def test_axe_finds_no_serious_fault(stage: Scene, browser: Sights):
     stage.redis.admin.xadd(Keys(stage.room).commands, {"action": "rstart", "service": "rtdetr"})
     axe = AXE.read_text(encoding="utf-8")
     faults: list[str] = []
+    sights: list[tuple[str, Sight]] = []
 
     async def judge(sight: Sight, where: str) -> None:
         found = await sight.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -55,7 +56,7 @@ async def test_axe_finds_no_serious_fault(stage: Scene, browser: Sights):
             if fault["impact"] in {"serious", "critical"}:
                 faults.append(f"{where}: {fault['id']} {nodes}")
 
-    for scheme, width in (("light", 1440), ("dark", 390)):
+    for scheme, width in (("light", 1440), ("dark", 1440), ("dark", 390), ("light", 390)):
         sight = await browser.open(served.url, color_scheme=scheme, viewport={"width": width, "height": 900})
         await sight.live()
         await sight.page.evaluate(axe)
@@ -68,6 +69,12 @@ async def test_axe_finds_no_serious_fault(stage: Scene, browser: Sights):
         await judge(sight, f"{scheme} {width} menu")
         await sight.page.get_by_role("menuitem", name="Stop").click()
         await judge(sight, f"{scheme} {width} dialog")
+        await sight.page.keyboard.press("Escape")
+        sights.append((f"{scheme} {width}", sight))
+    await served.stop()
+    for where, sight in sights:
+        await sight.banner("cut").wait_for()
+        await judge(sight, f"{where} cut")
     assert not faults, "\n".join(faults)
 
 

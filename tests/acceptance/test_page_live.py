@@ -66,6 +66,67 @@ async def test_a_restart_by_button_is_seen_in_the_table_without_a_reload(stage: 
     assert not any(url.startswith("system/services") for url in looks), looks
 
 
+async def test_a_row_tells_why_how_often_and_when_next_and_the_workers_how_much(
+    stage: Scene, browser: Sights
+):
+    stage.add("rtdetr", category="ai", display="RT-DETR", health=True)
+    stage.add("broken", labels={"pointsman.backoff-base": "90"})
+    stage.add("slow", stop_delay=5)
+    stage.engine.container("rtdetr").started_ns -= round(26.5 * 3600 * 1e9)
+    stage.engine.container("rtdetr").changed()
+    await stage.worker()
+    served = await stage.gateway(heartbeat=0.3)
+    await stage.known(served, "rtdetr", "broken", "slow")
+    stage.engine.kill("broken", 3)
+    sight = await browser.open(served.url)
+    well, broken = sight.row("rtdetr"), sight.row("broken")
+    await expect(broken.locator(".cell-failures")).to_have_text("1")
+    await expect(broken.locator(".cell-next")).to_have_text(re.compile(r"^in 1 min|^in \d\d s"))
+    await expect(broken.locator(".cell-why")).to_contain_text("exited with code 3")
+    await expect(broken.locator(".cell-up")).to_have_text("")
+    await expect(well.locator(".cell-status")).to_have_text("Runninghealthy")
+    await expect(well.locator(".cell-up")).to_have_text("1 d 2 h")
+    for count in ("restarts", "failures"):
+        await expect(well.locator(f".cell-{count}")).to_have_text("0")
+    groups = sight.page.locator(".group-head:visible")
+    await expect(groups).to_have_text(
+        [re.compile("^infrastructure", re.IGNORECASE), re.compile("^ai", re.IGNORECASE)]
+    )
+
+    for _ in range(2):
+        await served.act("slow", "restart", headers={"prefer": "wait=0"}, json={"timeout": 60})
+    await sight.go("workers")
+    card = sight.page.locator(".card")
+    await expect(card).to_contain_text("w1")
+    await expect(card).to_contain_text(re.compile(r"1 of \d+ at work"))
+    await expect(sight.page.locator(".summary")).to_contain_text("2 commands")
+    await expect(sight.page.locator(".engine")).to_contain_text("Available")
+
+
+async def test_who_needs_attention_stands_beside_the_table(stage: Scene, browser: Sights):
+    names = [f"svc-{number}" for number in range(8)]
+    for name in names:
+        stage.add(name, labels={"pointsman.self-heal": "false"})
+    await stage.worker()
+    served = await stage.gateway(heartbeat=0.3)
+    await stage.known(served, *names)
+    sight = await browser.open(served.url)
+    troubles = sight.page.locator(".rail-troubles")
+    await expect(sight.row("svc-0")).to_be_visible()
+    await expect(troubles).to_be_hidden()
+    for name in names:
+        stage.engine.kill(name, 3)
+    await expect(troubles.get_by_role("link")).to_have_text([*names[:6], "2 more"])
+    await expect(troubles.get_by_role("listitem").first).to_contain_text("exited with code 3")
+    await served.act("svc-0", "start")
+    await expect(troubles.get_by_role("link")).to_have_text([*names[1:7], "1 more"])
+    await troubles.get_by_role("link", name="1 more").click()
+    await expect(sight.page.locator("tr.row[data-name]:visible")).to_have_count(7)
+    assert sight.page.url.endswith("#/?status=bad")
+    await troubles.get_by_role("link", name="svc-3").click()
+    await expect(sight.page.locator("h1")).to_have_text("svc-3")
+
+
 async def test_a_quiet_room_is_not_asked_anything(stage: Scene, browser: Sights):
     stage.add("rtdetr")
     await stage.worker()
@@ -118,6 +179,7 @@ async def test_the_page_goes_on_where_it_was_when_the_gateway_was_killed(
     gateway.kill()
     await expect(sight.banner("cut")).to_contain_text("The stream of events is cut.")
     await expect(sight.banner("cut")).to_contain_text("The gateway does not answer")
+    await expect(sight.page.locator("#alert")).to_contain_text("The stream of events is cut.")
     await sight.banner("cut").get_by_role("button", name="Try now").click()
     await expect(sight.page.locator("#link")).to_have_text("Cut")
     await expect(sight.row("rtdetr")).to_be_visible()
@@ -158,6 +220,33 @@ async def test_a_new_epoch_is_told_and_the_list_is_read_anew(
         await expect(sight.row("rtdetr")).to_be_visible()
         await sight.banner("reset").locator("button").click()
         await expect(sight.banner("reset")).to_have_count(0)
+
+
+async def test_a_browsers_own_event_source_reads_the_stream_and_comes_back(stage: Scene, browser: Sights):
+    stage.add("rtdetr")
+    await stage.worker()
+    served = await stage.gateway()
+    await stage.known(served, "rtdetr")
+    sight = await browser.open(served.url, "workers")
+    await sight.page.evaluate(EVENT_SOURCE)
+
+    async def ids(count: int) -> list[int]:
+        async def come() -> list[str]:
+            found: list[str] = await sight.page.evaluate("window.ids")
+            return found if len(found) >= count else []
+
+        return [int(one.rpartition("/")[2]) for one in await eventually(come, within=15)]
+
+    await ids(1)
+    await served.act("rtdetr", "restart")
+    await ids(4)
+    port = served.port
+    await served.stop()
+    again = await stage.gateway(port=port)
+    await again.act("rtdetr", "restart")
+    found = await ids(7)
+    assert found == list(range(found[0], found[0] + len(found)))
+    assert await sight.page.evaluate("window.resets") == 1
 
 
 async def test_an_empty_room_fills_by_itself(stage: Scene, browser: Sights):
@@ -216,7 +305,9 @@ async def test_commands_under_way_are_seen_cancelled_and_their_outcomes_told(sta
     await sight.live()
     await sight.ask("restart", "slow")
     await expect(sight.row("slow").locator(".status-sub")).to_have_text("restarting …")
-    await expect(sight.page.locator(".rail section").first).to_contain_text("Restart Slow one")
+    await expect(sight.page.locator(".rail section", has_text="Under way")).to_contain_text(
+        "Restart Slow one"
+    )
     await sight.ask("restart", "slow", "once more")
 
     await sight.page.get_by_role("link", name=re.compile("Commands")).click()
@@ -350,4 +441,13 @@ SORT = """async () => {
   await new Promise(requestAnimationFrame);
   await new Promise(requestAnimationFrame);
   return performance.now() - began;
+}"""
+#: Follow the stream as any page may, with nothing of ours.
+EVENT_SOURCE = """() => {
+  window.ids = [];
+  window.resets = 0;
+  const source = new EventSource("/api/system/services/events");
+  const types = ["service.changed", "command.started", "command.settled"].map((type) => `pointsman.${type}`);
+  for (const type of ["reset", ...types]) source.addEventListener(type, (event) => window.ids.push(event.lastEventId));
+  source.addEventListener("reset", () => (window.resets += 1));
 }"""

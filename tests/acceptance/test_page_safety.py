@@ -1,13 +1,15 @@
 """The page and what strangers write: labels, reasons and messages stay text, and no other code runs."""
 
+import asyncio
 import json
+import logging
 from urllib.parse import quote
 
 import pytest
 
 from contracts.keys import Keys
 from publisher import Publisher
-from tests.support.browser import Sights
+from tests.support.browser import REBOUND, Sights
 from tests.support.gateway import Scene, Served
 from tests.support.waiting import eventually
 
@@ -68,6 +70,54 @@ async def test_what_strangers_write_stays_text(stage: Scene, browser: Sights):
     assert await page.evaluate("window.owned") is None
     assert await page.evaluate("document.querySelectorAll('img, main script, iframe').length") == 0
     assert await page.evaluate("window.breach") is None
+
+
+async def test_a_page_of_another_site_can_neither_change_nor_read_anything(
+    stage: Scene, browser: Sights, caplog: pytest.LogCaptureFixture
+):
+    stage.add("rtdetr")
+    await stage.worker()
+    served = await stage.gateway()
+    await stage.known(served, "rtdetr")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<title>evil</title>")
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # a connection that the browser opened to have one more
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as evil:
+        port = evil.sockets[0].getsockname()[1]
+        sight = await browser.open(f"http://localhost:{port}")  # another site: the gateway is at 127.0.0.1
+        with caplog.at_level(logging.INFO, logger="pointsman.gateway"):
+            told = await sight.page.evaluate(FOREIGN, served.url)
+            async with sight.page.expect_navigation():
+                await sight.page.evaluate(FOREIGN_FORM, served.url)
+        assert told == dict.fromkeys(("post", "json", "delete", "read"), "TypeError")
+        asked = [vars(record)["fields"] for record in caplog.records if vars(record)["action"] == "request"]
+        posts = [one["status"] for one in asked if one["method"] == "POST"]
+        assert posts == [403, 403], "the script's and the form's came, the others' preflights were refused"
+        sight.complaints.clear()  # it was meant to complain
+    assert await _restarts(served) == 0
+    assert not (await served.http.get("/api/system/commands")).json()["commands"]
+
+
+async def test_a_rebound_name_is_served_nothing(stage: Scene, browser: Sights):
+    await stage.worker()
+    served = await stage.gateway()
+    sight = await browser.open(served.url)
+    await sight.live()
+    sight.url = (
+        f"http://{REBOUND}:{served.port}"  # the same server, and for the browser one site with what asks
+    )
+    for path in ("/", "/page/app.js", "/api/system/services"):
+        answer = await sight.page.goto(f"{sight.url}{path}")
+        assert answer is not None
+        assert answer.status == 421, path
 
 
 async def test_the_policy_stops_what_the_page_would_never_do(stage: Scene, browser: Sights):
@@ -139,6 +189,24 @@ PARSE = """async ([text, step]) => {
   const parser = new Parser((message) => heard.push(message));
   for (let at = 0; at < text.length; at += step) parser.feed(text.slice(at, at + step));
   return [parser.retry, heard];
+}"""
+#: What another site's script would try: without a preflight, with one, and by reading.
+FOREIGN = """async (gateway) => {
+  const restart = `${gateway}/api/system/services/rtdetr/restart`;
+  const attempt = (where, how) => fetch(where, how).then((answer) => answer.type, (error) => error.name);
+  return {
+    post: await attempt(restart, { method: "POST", mode: "no-cors", body: "a=b" }),
+    json: await attempt(restart, { method: "POST", body: "{}", headers: { "content-type": "application/json" } }),
+    delete: await attempt(`${gateway}/api/system/commands/x`, { method: "DELETE" }),
+    read: await attempt(`${gateway}/api/system/services`, {}),
+  };
+}"""
+FOREIGN_FORM = """(gateway) => {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = `${gateway}/api/system/services/rtdetr/restart`;
+  document.body.append(form);
+  form.submit();
 }"""
 #: What a hole in the page would do, and what came of it.
 BREACHES = """async () => {

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from gateway.clock import now_ms
 from publisher import Publisher
 from subscriber import Subscriber
-from tests.support.gateway import Scene
+from tests.support.gateway import Scene, stream, take
+from tests.support.roombook import RoomBook
 from tests.support.waiting import eventually
 
 BASE = "/api/system/services"
@@ -95,6 +97,36 @@ async def test_a_room_without_a_worker_is_503_and_never_an_empty_list(scene: Sce
         assert (await reader.backlog()).commands == 0
 
 
+async def test_a_room_whose_engine_nobody_has_looked_at_is_503_and_an_empty_one_is_empty(scene: Scene):
+    book = RoomBook(scene.redis, scene.room)
+    book.open()
+    scene.redis.admin.hdel(book.keys.meta, "engine_status")
+    served = await scene.gateway(pulse=0)
+    async with book.served():
+        early = await served.http.get(BASE)
+        assert (early.status_code, early.json()["code"]) == (503, "engine_unavailable")
+        scene.redis.admin.hset(book.keys.meta, "engine_status", "available")
+        assert (await served.services()) == []
+
+
+async def test_what_is_not_there_is_null(scene: Scene):
+    scene.add("gone", image="org/gone:1")
+    await scene.worker()
+    served = await scene.gateway()
+    await scene.known(served, "gone")
+    assert (await served.act("gone", "disable")).status_code == 200
+    await served.act("gone", "enable")
+    scene.engine.remove("gone")
+
+    async def vanished() -> dict[str, Any]:
+        (found,) = await served.services()
+        return found if found["status"] == "not_found" else {}
+
+    found = await eventually(vanished, within=10)
+    nulls = {name for name, value in found.items() if value is None}
+    assert nulls == {"container_id", "port", "last_restart_at", "uptime_seconds"}
+
+
 async def test_an_engine_out_of_reach_is_503_but_for_what_needs_no_engine(scene: Scene):
     scene.add("rtdetr")
     await scene.worker(engine_silence=0.4, engine_ping=0.1)
@@ -168,6 +200,8 @@ async def test_every_action_answers_with_its_message_and_the_service_as_it_stand
     await done("start", "Service 'rtdetr' start initiated", status="running")
     await done("disable", "Service 'rtdetr' disabled", status="disabled", enabled=False)
     await refused("restart", 400, "Service 'rtdetr' is disabled. Enable it first.")
+    await done("stop", "Service 'rtdetr' stop initiated", status="disabled")
+    await refused("start", 400, "Service 'rtdetr' is disabled. Enable it first.")
     await done("enable", "Service 'rtdetr' enabled", enabled=True, failure_count=0)
     service = (await served.services())[0]
     assert service["last_restart_at"] is not None
@@ -263,6 +297,14 @@ async def test_a_repeat_is_answered_from_the_receipt(scene: Scene):
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
     other = await served.act("rtdetr", "restart", headers=key, json={"timeout": 3})
     assert other.status_code == 422
+    await served.act("rtdetr", "enable")
+    whole = [
+        await served.act("rtdetr", "restart", headers={"idempotency-key": "n"}, json={"timeout": number})
+        for number in (3, 3.0)
+    ]
+    assert [one.status_code for one in whole] == [200, 200], "JSON has one kind of number"
+    assert whole[1].headers["idempotency-replayed"] == "true"
+    assert (await served.act("rtdetr", "restart", json={"timeout": 3.5})).status_code == 400
 
 
 async def test_a_repeat_of_an_error_is_the_same_error_and_needs_no_worker(scene: Scene):
@@ -306,6 +348,8 @@ async def test_a_key_that_cannot_be_one_is_400(scene: Scene, key: str):
     response = await served.act("rtdetr", "restart", headers=[(b"idempotency-key", key.encode())])
     assert response.status_code == 400
     assert "Idempotency-Key" in response.json()["detail"]
+    longest = await served.act("nobody", "restart", headers={"idempotency-key": "x" * 100})
+    assert (longest.status_code, longest.json()["code"]) == (404, "service_not_found")
 
 
 async def test_a_client_that_goes_away_loses_nothing(scene: Scene):
@@ -490,3 +534,59 @@ async def test_the_list_says_of_which_revision_it_is_and_when_it_is_stale(scene:
     hub.revision += 1
     assert "pointsman-stale" not in (await served.http.get(BASE)).headers
     assert now_ms() > 0
+
+
+async def test_a_defect_is_500_with_a_sentence_and_the_log_has_the_rest(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    scene.add("rtdetr")
+    await scene.worker()
+    served = await scene.gateway()
+    await scene.known(served, "rtdetr")
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a secret of the inside")
+
+    monkeypatch.setattr("gateway.desk.Desk.serving", broken)
+    for response in (await served.http.get(BASE), await served.act("rtdetr", "restart")):
+        assert (response.status_code, response.headers["content-type"]) == (500, PROBLEM)
+        assert response.json()["detail"] == "Internal server error"
+        assert "secret" not in response.text
+    assert "ZeroDivisionError: a secret of the inside" in caplog.text
+
+
+async def test_rooms_that_are_followed_are_bounded(scene: Scene):
+    scene.add("rtdetr")
+    await scene.worker()
+    served = await scene.gateway(max_rooms=1)
+    await scene.known(served, "rtdetr")
+    async with stream(served) as events:
+        await take(events, 1)
+        refused = await served.http.get("/api/rooms/another/services")
+        assert (refused.status_code, refused.json()["code"]) == (503, "too_many_rooms")
+        assert "retry-after" in refused.headers
+
+    async def let_in() -> bool:
+        return (await served.http.get("/api/rooms/another/services")).status_code == 404
+
+    await eventually(let_in, what="a room that nobody looks at any more makes way")
+    await scene.known(served, "rtdetr")
+
+
+async def test_a_client_that_takes_no_answer_is_cut(scene: Scene, caplog: pytest.LogCaptureFixture):
+    book = RoomBook(scene.redis, scene.room)
+    book.open()
+    book.fill(20_000)
+    served = await scene.gateway(send_timeout=0.3)
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        async with book.served():
+            assert len(await served.services()) == 20_000
+            lazy.connect(("127.0.0.1", served.port))
+            lazy.sendall(f"GET {BASE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+            def is_cut() -> bool:
+                return any(getattr(record, "action", "") == "reader_cut" for record in caplog.records)
+
+            await eventually(is_cut, within=10)
+            assert len(await served.services()) == 20_000, "the others are served"

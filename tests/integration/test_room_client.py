@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from msgspec import json as fast
 
 from contracts.errors import (
     AlreadyRunning,
+    EngineUnavailable,
     IdempotencyConflict,
     NoWorker,
     PreconditionFailed,
@@ -26,7 +28,7 @@ from contracts.events import Event
 from gateway.tokens import ServicesScope, mint
 from pointsman import RoomClient
 from pointsman.rooms.link import Forbidden, GatewayUnavailable, Unauthorized
-from pointsman.rooms.specs import RoomStatus, spec_of, state_of
+from pointsman.rooms.specs import RoomStatus, ServiceState, spec_of, state_of
 from subscriber import Change, Reset
 from tests.support.gateway import Scene, Served
 from tests.support.roombook import service
@@ -34,6 +36,7 @@ from tests.support.waiting import eventually
 
 SECRET = "a-secret-of-this-test-and-of-nothing-else"  # noqa: S105
 WAYS = ("redis", "http")
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "room-client.md"
 
 # As documented elsewhere for rooms of this kind, word for word.
 LIST = """\
@@ -79,11 +82,15 @@ async def client(scene: Scene, address: Address, *names: str, **options: Any) ->
         async def seen() -> bool:
             try:
                 return {spec.id for spec in await room.services.list()} >= set(names)
-            except NoWorker:
+            except (NoWorker, EngineUnavailable):  # nobody has looked yet
                 return False
 
         await eventually(seen, within=10)
         yield room
+
+
+async def _has(room: RoomClient, name: str) -> bool:
+    return name in (await room.services.list_with_state()).service_states
 
 
 async def run(source: str, room: RoomClient) -> None:
@@ -106,6 +113,19 @@ async def test_the_documented_snippets_run_unchanged(
         assert result.service_states["svc-1"].restart_count == 1
 
 
+async def test_the_guides_first_example_runs(
+    scene: Scene, address: Address, capsys: pytest.CaptureFixture[str]
+):
+    example = GUIDE.read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    assert 'RoomClient("redis://localhost:6379", room="myroom")' in example
+    async with client(scene, address, "rtdetr") as room:
+        here = example.replace("redis://localhost:6379", await address()).replace("myroom", scene.room)
+        await run(here, room)
+        state = (await room.services.list_with_state()).service_states["rtdetr"]
+    assert state.restart_count == 1
+    assert capsys.readouterr().out.startswith("rtdetr rtdetr\nrunning ")
+
+
 async def test_specs_and_states_are_typed_and_whole(scene: Scene, address: Address):
     container = scene.add("rtdetr", category="ai", display="Object detector", port=8001, image="org/rtdetr:1")
     scene.add("gone", running=False)
@@ -123,6 +143,25 @@ async def test_specs_and_states_are_typed_and_whole(scene: Scene, address: Addre
         assert state.started_at.tzinfo is not None
         assert (state.last_exit_code, state.restart_scheduled_at) == (None, None)
         assert result.service_states["gone"].state == "stopped"
+
+
+async def test_a_state_tells_how_a_run_ended_and_when_the_next_begins(scene: Scene, address: Address):
+    scene.add("broken", labels={"pointsman.backoff-base": "60"})
+    async with client(scene, address) as room:
+        await eventually(lambda: _has(room, "broken"), within=10)
+        scene.engine.kill("broken", 3)
+
+        async def planned() -> ServiceState | None:
+            state = (await room.services.list_with_state()).service_states["broken"]
+            return state if state.restart_scheduled_at else None
+
+        state = await eventually(planned, within=10)
+        assert state is not None
+        assert (state.state, state.last_exit_code, state.restart_count) == ("stopped", 3, 0)
+        assert "code 3" in (state.message or "")
+        assert state.last_exit_at is not None
+        assert state.restart_scheduled_at is not None
+        assert 30 < (state.restart_scheduled_at - state.last_exit_at).total_seconds() < 90
 
 
 async def test_every_action_returns_its_receipt(scene: Scene, address: Address):

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest_asyncio
 
 from tests.support.gateway import Scene
+from tests.support.host import LOOPBACK
 from tests.support.needs import leave_out
 from tests.support.redis import RedisServer
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, ConsoleMessage, Locator, Page, Request
 
+#: A name of somebody else that leads to this machine, as after DNS rebinding.
+REBOUND = "rebound.example"
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +31,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    f"--host-resolver-rules=MAP {REBOUND} {LOOPBACK}",
 )
 #: How long the page may take over anything, in ms, on a machine that others use too.
 PATIENCE = 10_000
@@ -92,9 +96,15 @@ class Sights:
         self.opened.append(sight)
         page.on("console", lambda message: _hear(sight, message))
         page.on("pageerror", lambda error: sight.complaints.append(f"error: {error}"))
-        page.on("request", lambda request: sight.requests.append(request))  # noqa: PLW0108 -- theirs to mark
+        page.on("request", lambda request: _note(sight, request))
         await sight.go(view)
         return sight
+
+
+def _note(sight: Sight, request: "Request") -> None:
+    sight.requests.append(request)
+    if not request.url.startswith((f"{sight.url}/", "data:")):
+        sight.complaints.append(f"asks another site: {request.url}")
 
 
 def _hear(sight: Sight, message: "ConsoleMessage") -> None:

@@ -213,6 +213,14 @@ class Dockerd(Docker):
     def kill(self, key: str, signal_name: str = "KILL") -> None:
         self.call("POST", f"/containers/{quote(key)}/kill", signal=signal_name)
 
+    def slay(self, key: str) -> None:
+        """Kill its process behind the engine's back, where the engine's processes are this machine's."""
+        pid = int(self.inspect(key)["State"]["Pid"])
+        if self.own and pid:
+            os.kill(pid, signal.SIGKILL)
+        else:
+            self.kill(key)
+
     def pause(self, key: str) -> None:
         self.call("POST", f"/containers/{quote(key)}/pause")
 

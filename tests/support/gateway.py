@@ -5,6 +5,7 @@ Fixture `scene`: nothing runs until it is asked for.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ import httpx
 import pytest
 
 from gateway import Gateway, GatewaySettings
-from gateway.log import Log
 from gateway.server import Server, make_server
 from tests.support.host import LOOPBACK
 from tests.support.redis import RedisServer
@@ -103,7 +103,7 @@ class Scene:
     async def gateway(self, **settings: Any) -> Served:
         """Start a gateway of this room on a free port, without a limit of its pace unless one is given."""
         given: JSON = {"redis_url": self.redis.url, "room": self.room, "port": 0, "rate": 0}
-        gateway = Gateway(GatewaySettings(**(given | settings)), Log("json", "error"))
+        gateway = Gateway(GatewaySettings(**(given | settings)))
         server = make_server(gateway)
         ready = asyncio.Event()
         task = asyncio.create_task(server.run_until_stopped(ready.set), name="gateway")
@@ -190,3 +190,60 @@ async def take(
                 if len(found) == count:
                     break
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event with an id, and when it came: seconds since 1970."""
+
+    event: str
+    data: Any
+    revision: int
+    at: float
+
+
+class Follower:
+    """A client that reads a gateway's stream and comes back where it was, until `aclose`."""
+
+    def __init__(self, url: str) -> None:
+        self.heard: list[Heard] = []
+        self._url = f"{url}/api/system/services/events"
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        last: str | None = None
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+            while True:
+                headers = {} if last is None else {"last-event-id": last}
+                try:
+                    async with http.stream("GET", self._url, headers=headers) as response:
+                        async for event in read_events(response):
+                            if event.id is not None:
+                                last = event.id
+                                revision = int(last.rpartition("/")[2])
+                                self.heard.append(Heard(event.event, event.data, revision, time.time()))
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+
+    @property
+    def revisions(self) -> list[int]:
+        """Return the revisions so far, in the order in which they came."""
+        return [one.revision for one in self.heard]
+
+    @property
+    def resets(self) -> int:
+        """Return how often it had to begin anew, the beginning included."""
+        return sum(one.event == "reset" for one in self.heard)
+
+    def settled(self, command_id: str) -> bool:
+        """Tell whether the end of a command was heard of."""
+        return any(
+            one.event == "pointsman.command.settled" and one.data["subject"] == command_id
+            for one in self.heard
+        )
+
+    async def aclose(self) -> None:
+        """Stop reading; a reader that failed fails the test."""
+        self._task.cancel()
+        (ended,) = await asyncio.gather(self._task, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError), ended

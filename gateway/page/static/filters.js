@@ -18,7 +18,7 @@ export class Filters {
       on: { input: () => this.set({ text: this.search.value }) },
     });
     this.categories = h("div", { class: "chips", role: "group", "aria-label": "Category" });
-    this.statuses = h("div", { class: "chips", role: "group", "aria-label": "Status, all unless one is chosen" });
+    this.statuses = h("div", { class: "chips statuses", role: "group", "aria-label": "Status, all unless one is chosen" });
     this.chips = new Map();
     for (const [value, text] of CHIPS) this.statuses.append(this.chip("status", value, text));
     this.node = h("div", { class: "filters" },

@@ -5,7 +5,7 @@ import { addressOf } from "./route.js";
 import { doingWord, glyphOf, healthWord, ms, number, shownName, span, statusWord, toneOf, until, uptime } from "./words.js";
 import { buttonsOf } from "./actions.js";
 
-const FLASH = "changed";
+const FLASHES = ["changed", "changed-again"]; // by turns: the other one begins anew without a layout in between
 
 export class Row {
   constructor(context, service) {
@@ -61,6 +61,7 @@ export class Row {
     setText(this.word, statusWord(service.status));
     setText(this.health, work ? `${doingWord(work.action)} …` : healthWord(service));
     setText(this.why, service.message ?? "");
+    this.why.title = service.message ?? ""; // two lines are shown
     count(this.restarts, service.restart_count);
     count(this.failures, service.failure_count);
     this.failures.classList.toggle("bad", service.failure_count > 0);
@@ -90,9 +91,10 @@ export class Row {
 
   /** Let the eye find what changed. */
   flash() {
-    this.node.classList.remove(FLASH);
-    void this.node.offsetWidth; // so that the animation begins anew
-    this.node.classList.add(FLASH);
+    const [now, next] = FLASHES;
+    const again = this.node.classList.contains(now);
+    this.node.classList.toggle(now, !again);
+    this.node.classList.toggle(next, again);
   }
 
   /** What the row is sorted by: a number, or null for last. */

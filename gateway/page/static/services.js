@@ -215,7 +215,8 @@ export class ServicesView {
 
   showEmpty(shown) {
     const { store } = this.context;
-    this.table.hidden = this.rows.size === 0;
+    this.filters.node.hidden = store.loaded && this.rows.size === 0;
+    this.table.hidden = shown === 0;
     this.empty.hidden = shown > 0;
     if (shown > 0) return;
     if (!store.loaded) {

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped] -- it has no types
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from contracts.schema import asyncapi, json_schema
 from gateway.app import Gateway
@@ -13,6 +15,7 @@ from gateway.operations import OPERATIONS, ROOM, SYSTEM
 from gateway.settings import GatewaySettings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
+VENDOR = DOCS.parent / "tests" / "vendor"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,23 @@ def test_the_document_has_every_operation_under_both_roots_and_nothing_dangling(
         for part in reference.removeprefix("#/").split("/"):
             found = found[part]
     assert "security" not in document(secured=False)
+
+
+@pytest.mark.parametrize("secured", [True, False])
+def test_the_document_is_openapi_and_its_examples_and_schemas_are_json_schema(secured: bool):
+    OpenAPIV31SpecValidator(document(secured=secured)).validate()
+    Draft202012Validator.check_schema(json_schema())
+
+
+def test_the_events_document_is_asyncapi_3():
+    schema = msgspec.json.decode((VENDOR / "asyncapi" / "3.0.0.json").read_bytes())
+    made = msgspec.json.decode(msgspec.json.encode(asyncapi()))
+    faults = [
+        f"{list(fault.absolute_path)}: {fault.message}" for fault in Draft7Validator(schema).iter_errors(made)
+    ]
+    assert not faults
+    made["operations"]["nonsense"] = {"action": "shout"}
+    assert list(Draft7Validator(schema).iter_errors(made)), "the schema is at work"
 
 
 def references(node: Any) -> list[str]:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from gateway.guard import Guard
-from gateway.log import Log
+from gateway.log import LibraryLog
 from gateway.problems import Problem
 from gateway.settings import GatewaySettings
 
@@ -56,7 +56,7 @@ async def ask(
     **settings: Any,
 ) -> Asked:
     """Send one request through a guard."""
-    guard = Guard(echo, GatewaySettings(**settings), Log("json", "error"), open_to_all=open_to_all)
+    guard = Guard(echo, GatewaySettings(**settings), LibraryLog(), open_to_all=open_to_all)
     scope = {
         "type": "http",
         "method": method,

@@ -1,6 +1,8 @@
 """The small parts: the model, readers, the pace, waits, settings."""
 
 import asyncio
+import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +14,16 @@ from pydantic import ValidationError
 
 from contracts.services import Snapshot, uptime_seconds
 from contracts.times import to_ms
+from gateway.app import Gateway
+from gateway.handlers.streams import Streams
+from gateway.log import Log
 from gateway.model import Model, Row, detail_of, service_of
+from gateway.problems import Problem
 from gateway.rates import Rates
 from gateway.readers import Item, Reader
 from gateway.server import Unbound, check_address
 from gateway.settings import GatewaySettings
+from pointsman.journal import Journal
 from tests.support.roombook import service
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -146,6 +153,20 @@ def test_callers_that_are_quiet_are_forgotten(monkeypatch: pytest.MonkeyPatch):
     assert len(rates._buckets) <= 11
 
 
+def test_open_streams_are_bounded_for_each_and_for_all():
+    streams = Streams(3, 2)
+    for caller in ("a", "a", "b"):
+        streams.enter(caller)
+    for caller, status in (("a", 429), ("c", 503)):
+        with pytest.raises(Problem) as refused:
+            streams.enter(caller)
+        assert (refused.value.status, refused.value.code) == (status, "too_many_streams")
+    assert streams.open == 3
+    streams.leave("a")
+    streams.enter("c")
+    assert streams.open == 3
+
+
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("POINTSMAN_REDIS_URL", "redis://elsewhere:1/0")
     monkeypatch.setenv("REDIS_URL", "redis://not-ours:1/0")
@@ -156,6 +177,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert (settings.redis_url, settings.room, settings.port) == ("redis://elsewhere:1/0", "edge", 9000)
     assert settings.hs256_key is None
     assert GatewaySettings(room="mine").room == "mine"
+    assert (settings.wait, settings.max_wait) == (30, 300), "seconds; the engine's own grace is ten"
     for wrong in ({"room": "NO"}, {"room": "a\n"}, {"port": 70_000}, {"wait": -1}):
         with pytest.raises(ValidationError):
             GatewaySettings(**wrong)
@@ -171,3 +193,34 @@ def test_without_a_key_nothing_but_loopback_is_bound(host: str):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
 def test_loopback_is_bound_without_a_key(host: str):
     check_address(GatewaySettings(host=host), keys=False)
+
+
+def test_who_serves_it_from_a_program_of_theirs_hears_it_in_the_library_s_way(
+    caplog: pytest.LogCaptureFixture,
+):
+    log = Gateway(GatewaySettings()).journal
+    with caplog.at_level(logging.DEBUG, logger="pointsman.gateway"):
+        log.debug("request", "A request was answered", status=200)
+        log.info("serving", "Serving")
+        log.warning("reader_cut", "A client did not take its answer", path="/")
+        log.defect("defect", "A request met a defect", ValueError("odd"), path="/x")
+    told = [(record.levelname, record.action, record.fields) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [
+        ("DEBUG", "request", {"status": 200}),
+        ("INFO", "serving", {}),
+        ("WARNING", "reader_cut", {"path": "/"}),
+        ("ERROR", "defect", {"path": "/x"}),
+    ]
+    assert "ValueError: odd" in caplog.text
+
+
+def test_the_program_s_log_is_a_line_of_json_for_each_and_leaves_out_what_is_below_its_level(
+    capsys: pytest.CaptureFixture[str],
+):
+    log: Log = Journal(form="json", level="info")
+    log.debug("request", "not told")
+    log.info("serving", "Serving", port=1)
+    log.defect("defect", "A request met a defect", ValueError("odd"))
+    info, defect = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (info["action"], info["event"], info["port"], info["level"]) == ("serving", "Serving", 1, "info")
+    assert (defect["level"], "ValueError: odd" in defect["exception"]) == ("error", True)
