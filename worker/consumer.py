@@ -48,7 +48,6 @@ class Consumer:
         #: Somebody wants a take at once; and whether a slot that ends is a reason to.
         self._asked = False
         self._hungry = False
-        self._ring_free = 0
         self._position = "0-0"
         self._unsure = False
         self._balked = False
@@ -81,25 +80,22 @@ class Consumer:
 
     async def run(self) -> None:
         """Take and run until `stopping` is set; what still runs then goes on."""
-        ring: asyncio.Task[Taken | None] | None = None
+        ring: asyncio.Task[float] | None = None
         try:
             while not self.stopping:
                 pause = await self._take_once()
                 while pause > 0 and not self.stopping:
                     # Where we balked, what would ring is still there, and would ring at once.
                     if ring is None and not self._balked:
-                        ring = self._await_ring()
+                        ring = asyncio.create_task(self._ring(), name="inbox-ring")
+                        ring.add_done_callback(lambda _: self._nudge.set())
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pause):
                             await self._nudge.wait()
                     self._nudge.clear()
                     pause = 0.0
                     if ring is not None and ring.done():
-                        taken, ring = ring.result(), None
-                        if taken is None:
-                            self._unsure = True
-                        else:
-                            pause = self._accept(taken, self._ring_free)
+                        pause, ring = ring.result(), None
                     if self._asked:
                         pause = 0.0
             if ring is not None:
@@ -108,35 +104,31 @@ class Consumer:
             if ring is not None:
                 await end_all([ring])
 
-    def _await_ring(self) -> asyncio.Task[Taken | None]:
-        """Take, as soon as there is something; little, because whoever sleeps may be unable to run it."""
-        self._ring_free = min(RING, self._free())
-        ring = asyncio.create_task(
-            self._inbox.await_take(
-                self._position,
-                self._limits.idle,
-                self._ring_free,
-                state_only=not self._engine_up(),
-                count=self._limits.intake,
-            ),
-            name="inbox-ring",
+    async def _ring(self) -> float:
+        """Take as soon as there is something: little, because whoever sleeps may be unable to run it."""
+        free = min(RING, self._free())
+        taken = await self._inbox.await_take(
+            self._position,
+            self._limits.idle,
+            free,
+            state_only=not self._engine_up(),
+            count=self._limits.intake,
         )
-        ring.add_done_callback(lambda _: self._nudge.set())
-        return ring
+        if taken is None:
+            self._unsure = True
+            return 0.0
+        return self._accept(taken, free)
 
-    async def _let_go(self, ring: asyncio.Task[Taken | None]) -> None:
-        """End the wait so that nothing is taken behind our back; give back at once what it took."""
+    async def _let_go(self, ring: asyncio.Task[float]) -> None:
+        """End the wait so that nothing is taken behind our back; what still comes is given back by its slot."""
         try:
             async with asyncio.timeout(LET_GO):
                 await self._inbox.release()
-                taken = await asyncio.shield(ring)
+                await asyncio.shield(ring)
         except (RedisLost, RoomRefused, TimeoutError) as error:
             self._log.warning(
                 "ring_lost", "A waiting take did not end in time; what it takes lapses", error=str(error)
             )
-            return
-        for grant in taken.grants if taken is not None else ():
-            await self._give_back(grant, 0.0)
 
     def _free(self) -> int:
         """Return how many lanes more can be run; without the engine some that need none."""
