@@ -41,13 +41,17 @@ class Ward:
 
     # Workers
 
-    async def staff(self, count: int, **settings: Any) -> None:
-        """Start so many workers and wait until all are there and one observes."""
+    async def staff(self, count: int, *, direct: bool = False, **settings: Any) -> None:
+        """Start so many workers and wait until all are there and one observes.
+
+        With `direct` they reach the engine past the proxy.
+        """
         await self.proxy.restore()
         for _ in range(count):
             name = f"w{len(self.programs) + 1}"
+            url = self.docker.url if direct else self.proxy.url
             self.programs[name] = self._workers.start(
-                self.server.url, self.proxy.url, room=self.room, name=name, **settings
+                self.server.url, url, room=self.room, name=name, **settings
             )
 
         async def there() -> bool:
