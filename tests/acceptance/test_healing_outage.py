@@ -11,10 +11,9 @@ import pytest
 from contracts.times import parse_ms
 from tests.support.dockerd import Containers
 from tests.support.mortal import MortalEngine
-from tests.support.redis import RedisServer
 from tests.support.waiting import eventually, holds
-from tests.support.ward import Ward, brief
-from tests.support.workers import Fields, Workers
+from tests.support.ward import MakeWard, Ward, brief
+from tests.support.workers import Fields
 
 MINUTE = 60.0
 #: The room's own times for the engine, as they are by default; the leases stay short.
@@ -218,30 +217,13 @@ async def _dead(ward: Ward, engine: MortalEngine, directory: Path) -> None:
 
 @pytest.mark.timeout(180)
 async def test_a_minute_without_the_engine_is_told_and_taken_for_nothing_else(
-    redis_server: RedisServer,
-    containers: Containers,
-    mortal_engine: MortalEngine,
-    workers: Workers,
-    short_directory: Path,
-    tmp_path: Path,
+    make_ward: MakeWard, mortal_engine: MortalEngine, tmp_path: Path
 ) -> None:
-    wards = []
-    for way, made in (
-        ("cut", containers),
-        ("deaf", containers),
-        ("dead", Containers(mortal_engine.running, "mortal")),
-    ):
-        (short_directory / way).mkdir()
-        wards.append(Ward(redis_server, made, workers, short_directory / way))
-    cut, deaf, dead = wards
-    try:
-        async with asyncio.TaskGroup() as ways:
-            ways.create_task(_out_of_reach(cut, 3, "cut off", observer_dies=True), name="cut off")
-            ways.create_task(_out_of_reach(deaf, 2, "deaf", observer_dies=False), name="deaf")
-            ways.create_task(_dead(dead, mortal_engine, tmp_path), name="dead")
-    finally:
-        for ward in wards:
-            await ward.close()
+    cut, deaf, dead = make_ward(), make_ward(), make_ward(Containers(mortal_engine.running, "mortal"))
+    async with asyncio.TaskGroup() as ways:
+        ways.create_task(_out_of_reach(cut, 3, "cut off", observer_dies=True), name="cut off")
+        ways.create_task(_out_of_reach(deaf, 2, "deaf", observer_dies=False), name="deaf")
+        ways.create_task(_dead(dead, mortal_engine, tmp_path), name="dead")
 
 
 async def _said_of(ward: Ward, service: str) -> Fields:
