@@ -75,7 +75,7 @@ async def test_a_heal_that_finds_nothing_to_heal_is_refused_and_planned_no_more(
         await clinic.becomes("web", status="stopped", failure_count="1")
         # It comes back by itself as the heal is published, unseen by the observer.
         clinic.engine.lose_events()
-        worker.observer.look_soon = lambda *_, **__: None  # type: ignore[method-assign]
+        worker.observer.agenda.look_soon = lambda *_, **__: None  # type: ignore[method-assign]
         await worker.engine.start(clinic.engine.look("web").id)
         receipt = (await eventually(lambda: heals(clinic, "web")))[0]
         assert (receipt["status"], receipt["code"], receipt["error"]) == (
