@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from contracts.schema import asyncapi, json_schema
 from tests.support.dockerd import Containers
 from tests.support.host import LOOPBACK, free_port
 from tests.support.processes import Finished, Program, Programs, pointsman_command
-from tests.support.redis import RedisServer, async_client
-from tests.support.waiting import eventually
+from tests.support.redis import MakeRedis, RedisServer, async_client
+from tests.support.waiting import eventually, holds
 from tests.support.workers import RoomView, Workers
 
 ESCAPE = "\x1b["
@@ -375,6 +376,37 @@ async def test_watch_follows_the_room_line_by_line(staffed: Desk):
     codes = [(await program.ends()).code for program in (everything, one, person)]
     assert codes == [130, -15, 130]
     assert "Traceback" not in everything.stderr + person.stderr
+
+
+async def test_watch_says_once_that_redis_is_away_and_once_that_it_is_back(
+    programs: Programs, make_redis: MakeRedis, room: str
+):
+    server = make_redis()
+    programs.environment |= {"POINTSMAN_REDIS_URL": server.url, "POINTSMAN_ROOM": room}
+    person = programs.start("service", "watch", name="watch-person")
+    program = programs.start("service", "watch", "--json", name="watch-json")
+    both = (person, program)
+    await person.says("No service is known yet")
+    await program.says('"reset"')
+
+    def said(words: str, times: int) -> bool:
+        return all(one.stderr.count(words) == times for one in both)
+
+    for times in (1, 2):
+        server.kill()
+        away = partial(said, "Redis does not answer", times)
+        await eventually(away, within=10, what="the absence is told")
+        await holds(away, during=1.5, what="it is told once, however often it is tried")
+        server.restart()
+        await eventually(partial(said, "Redis answers again.", times), within=15, what="the return is told")
+        assert away()
+    assert [json.loads(line) for line in program.stderr.splitlines()][-1] == {
+        "note": {"message": "Redis answers again."}
+    }
+    assert all(line["reset"] for line in lines(program))
+    for one in both:
+        one.interrupt()
+        assert (await one.ends()).code == 130
 
 
 async def test_a_service_whose_container_is_gone_is_forgotten_on_request(staffed: Desk):
