@@ -235,6 +235,28 @@ async def test_with_the_observer_killed_in_between_each_is_still_healed_once(
     await ward.view.rests()
 
 
+async def test_the_time_of_a_heal_survives_the_death_of_all_workers(ward: Ward) -> None:
+    await ward.staff(2)
+    planned = await ward.make("planned", labels={"backoff-base": "4", "backoff-max": "4"})
+    unseen = await ward.make("unseen", labels={"backoff-base": "0.3"})
+    await asyncio.to_thread(ward.docker.kill, planned)
+    due = (await ward.becomes(planned, status="stopped", failure_count="1"))["restart_scheduled_at"]
+    for program in ward.programs.values():
+        program.kill()
+    await asyncio.to_thread(ward.docker.kill, unseen)
+    assert (await ward.view.snapshot(planned))["restart_scheduled_at"] == due
+    assert (await ward.view.snapshot(unseen))["status"] == "running"
+    await ward.staff(2)
+    for name in (planned, unseen):
+        await ward.becomes(name, status="running", failure_count="1", restart_scheduled_at=None)
+        await eventually(lambda name=name: ward.heals(name))
+        assert await ward.effects(name) == ["start", "die", "start"]
+    (heal,) = await ward.heals(planned)
+    assert heal["id"].rsplit(":", 1)[1] == _ms(due)
+    assert heal["called_at"] >= due
+    await _is_sound(ward)
+
+
 async def test_an_outage_of_the_engine_is_told_and_taken_for_nothing_else(ward: Ward) -> None:
     await ward.staff(2)
     killed, steady, sick = (

@@ -159,6 +159,47 @@ async def test_nothing_is_healed_while_the_engine_is_unknown(clinic: Clinic) -> 
         await clinic.becomes("web", status="running", failure_count="1")
 
 
+async def test_a_heal_is_an_ordinary_command_that_names_the_run_it_is_for(clinic: Clinic) -> None:
+    clinic.add("web", labels=SLOW)
+    clinic.add("sick", health=True, labels=SLOW | {"pointsman.grace": "0"})
+    async with clinic.worker():
+        for name in ("web", "sick"):
+            await clinic.becomes(name, status="running")
+        clinic.engine.kill("web")
+        clinic.engine.set_health("sick", Health.UNHEALTHY, "out of order")
+        failures = [(name, await clinic.becomes(name, failure_count="1")) for name in ("sick", "web")]
+        for (name, failed), action in zip(failures, ("restart", "start"), strict=True):
+            due, short = parse_ms(failed["restart_scheduled_at"]), failed["container_id"]
+            receipt = await clinic.view.settled(f"self-heal:{name}:{short}:{due}")
+            assert (receipt["action"], receipt["issuer"], receipt["status"]) == (
+                action,
+                "self-heal",
+                "succeeded",
+            )
+            assert (receipt["expect_container_id"], receipt["expect_started_at"]) == (
+                short,
+                failed["started_at"],
+            )
+            published = int(receipt["entry"].split("-")[0])
+            assert parse_ms(receipt["expires_at"]) - published == 60_000
+            assert 0 <= published - due < 500
+            assert receipt["reason"] == failed["message"]
+
+
+@pytest.mark.parametrize("self_heal", [True, False])
+async def test_healing_can_be_turned_off_for_all(clinic: Clinic, self_heal: bool) -> None:
+    clinic.add("web")
+    async with clinic.worker(self_heal=self_heal):
+        await clinic.becomes("web", status="running")
+        clinic.engine.kill("web")
+        if self_heal:
+            await clinic.becomes("web", status="running", failure_count="1")
+        else:
+            one = await clinic.becomes("web", status="stopped", failure_count="1")
+            assert one.get("restart_scheduled_at") is None
+            await holds(lambda: starts(clinic, "web", 1), during=0.5)
+
+
 async def test_any_number_of_workers_make_one_heal(clinic: Clinic) -> None:
     for n in range(6):
         clinic.add(f"s{n}")
