@@ -110,12 +110,13 @@ async def removed_and_made_anew(ward: Ward) -> None:
     first = (await ward.becomes(service, status="running"))["container_id"]
     await asyncio.to_thread(ward.docker.remove, service)
     await ward.midway()
-    gone = await ward.becomes(service, status="not_found")
+    gone = await ward.becomes(service, status="not_found", within=ward.soon)
     assert (gone["reason"], gone.get("container_id"), gone["restart_count"]) == ("no_container", None, "1")
     assert (gone["last_exit_code"], gone.get("restart_scheduled_at")) == ("137", None)
-    await ward.remake(service, labels=slow)
-    back = await ward.becomes(service, status="running")
+    await ward.remake(service, labels=slow | {"category": "ai"})
+    back = await ward.becomes(service, status="running", category="ai", within=ward.soon)
     assert back["container_id"] != first
+    assert (gone["category"], gone["desired"], back["desired"]) == ("infrastructure", "running", "running")
     assert (back["restart_count"], back["failure_count"]) == ("1", "1")
     assert [heal["id"] for heal in await ward.heals(service)] == []
     assert await ward.effects(service) == ["start"]
@@ -135,7 +136,7 @@ async def restarted_by_the_engines_own_policy(ward: Ward) -> None:
 
 async def scaled_renamed_and_paused(ward: Ward) -> None:
     service = await ward.make("two", labels={"service": "pair"}, known=False)
-    await ward.becomes("pair", status="running")
+    await ward.becomes("pair", status="running", within=ward.soon)
     other = f"{service}-b"
     await ward.remake(other, labels={"service": "pair"})
     await ward.midway()
