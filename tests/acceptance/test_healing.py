@@ -8,6 +8,7 @@ import pytest
 
 from contracts.times import parse_ms
 from tests.support.host import free_port
+from tests.support.needs import leave_out
 from tests.support.waiting import eventually, holds
 from tests.support.ward import MakeWard, Ward, brief
 from tests.support.workers import LEASE
@@ -234,6 +235,23 @@ async def test_with_the_observer_killed_in_between_each_is_still_healed_once(
         assert await ward.effects(name) == ["start", "die", "start"]
         assert len(await ward.heals(name)) == 1
     await ward.view.rests()
+
+
+async def test_a_process_killed_for_want_of_memory_is_told_as_such_and_healed(ward: Ward) -> None:
+    if not ward.docker.limits_memory:
+        leave_out("an engine that limits memory", "a kernel with the memory controller of cgroups")
+    await ward.staff(2)
+    eat = "until test -e /eat; do sleep 0.05; done; rm /eat; exec tail /dev/zero"
+    service = await ward.make("greedy", command=["/bin/sh", "-c", eat], memory=16 << 20)
+    begin = await ward.revision()
+    await asyncio.to_thread(ward.docker.execute, service, "/bin/touch", "/eat")
+    await ward.becomes(service, status="running", failure_count="1", restart_scheduled_at=None)
+    await eventually(lambda: ward.heals(service))
+    events = await ward.told(service, begin)
+    assert brief(events) == [DIED, *HEALED]
+    stopped = events[0]["data"]["service"]
+    assert (stopped["reason"], stopped["last_exit_code"]) == ("oom_killed", 137)
+    assert await ward.effects(service) == ["start", "die", "start"]
 
 
 async def test_the_time_of_a_heal_survives_the_death_of_all_workers(ward: Ward) -> None:
