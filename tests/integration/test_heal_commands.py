@@ -9,6 +9,7 @@ from contracts.times import parse_ms
 from publisher import Publisher
 from tests.support.clinic import Clinic
 from tests.support.waiting import eventually, holds
+from worker.app import Worker
 from worker.core.container import Health
 
 SLOW = {"pointsman.backoff-base": "0.6", "pointsman.backoff-max": "0.6"}
@@ -219,6 +220,31 @@ async def test_any_number_of_workers_make_one_heal(clinic: Clinic) -> None:
     assert clinic.engine.overlaps == []
 
 
+async def test_a_new_observer_counts_the_heals_that_are_under_way(clinic: Clinic) -> None:
+    far = clinic.engine.client()
+    clinic.add("late", start_delay=2.0)
+    clinic.add("early")  # comes first in the order, fails second
+    async with clinic.worker("w1", far, heals_at_once=1) as one:
+        for name in ("late", "early"):
+            await clinic.becomes(name, status="running")
+        assert await clinic.observer(one) is one
+        async with clinic.worker("w2", heals_at_once=1) as other:
+            one.consumer._limits = _no_lanes(one.consumer._limits)
+            clinic.engine.kill("late")
+            await eventually(lambda: _begun(clinic, "late"), within=5)
+            clinic.engine.kill("early")
+            await clinic.becomes("early", status="stopped", failure_count="1")
+            far.faults.outage()
+            await eventually(lambda: _observes(clinic, other, one), within=5)
+            assert len(clinic.engine.effects("late", "start")) == 1
+            for name in ("late", "early"):
+                await clinic.becomes(name, status="running", failure_count="1", restart_scheduled_at=None)
+                await eventually(lambda name=name: heals(clinic, name))
+            (late,), (early,) = await heals(clinic, "late"), await heals(clinic, "early")
+            assert early["accepted_at"] >= late["finished_at"]
+            far.faults.recover()
+
+
 async def test_a_service_waits_for_what_it_needs(clinic: Clinic) -> None:
     clinic.add("db", health=True, labels=SLOW | {"pointsman.grace": "0"})
     clinic.add("app", labels={"pointsman.depends-on": "db"})
@@ -298,6 +324,18 @@ def _no_lanes(limits: Any) -> Any:
 async def _planned_after(clinic: Clinic, service: str, due: str) -> bool:
     later = (await clinic.view.snapshot(service)).get("restart_scheduled_at")
     return later is not None and later > due
+
+
+async def _observes(clinic: Clinic, wanted: Worker, other: Worker) -> bool:
+    return await clinic.observer(wanted, other) is wanted
+
+
+async def _begun(clinic: Clinic, service: str) -> bool:
+    events = await clinic.view.events()
+    return any(
+        one["type"] == "pointsman.command.started" and one["data"]["command"]["service"] == service
+        for one in events
+    )
 
 
 async def _entries(clinic: Clinic, count: int) -> bool:
