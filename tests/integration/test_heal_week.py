@@ -210,6 +210,32 @@ def test_after_an_outage_of_everything_few_are_healed_at_once_and_in_order(redis
     on_virtual_time(tell)
 
 
+def test_what_fails_at_once_is_not_healed_at_once(redis_server: RedisServer) -> None:
+    async def tell(loop: VirtualLoop) -> None:
+        room = VirtualRoom(loop, redis_server)
+        names = [f"s{n}" for n in range(30)]
+        for name in names:
+            room.engine.add(name)
+
+        async def crash() -> None:
+            await asyncio.sleep(10)
+            for name in names:
+                room.engine.kill(name)
+            await asyncio.sleep(30)
+
+        await room.run(crash)
+        week = Week(room)
+        delays = []
+        for name in names:
+            down = next(one for one in week.told[name] if one["data"]["service"]["status"] == "stopped")
+            due = down["data"]["service"]["restart_scheduled_at"]
+            delays.append(seconds(due) - seconds(down["data"]["service"]["last_exit_at"]))
+        assert all(2.0 - SLACK <= delay <= 2.2 + SLACK for delay in delays), delays
+        assert len({round(delay, 3) for delay in delays}) > 20
+
+    on_virtual_time(tell)
+
+
 def test_what_no_event_told_is_found_within_thirty_seconds(redis_server: RedisServer) -> None:
     async def tell(loop: VirtualLoop) -> None:
         room = VirtualRoom(loop, redis_server, limits=replace(SELDOM, resync=Limits().resync))

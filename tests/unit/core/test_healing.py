@@ -104,6 +104,12 @@ def test_delays_never_shrink_and_double_at_most(n: int, policy: Policy, jitter: 
 # Plans
 
 
+def test_jitter_adds_up_to_a_tenth() -> None:
+    policy = policy_for(ServiceLabels(backoff_base=2.0, backoff_max=30.0))
+    assert [backoff(n, policy, 0.5) for n in (1, 2, 5)] == pytest.approx([2.1, 4.2, 31.5])
+    assert backoff(1, policy, 0.999) == pytest.approx(2.2, rel=1e-3)
+
+
 def test_the_first_delay_is_from_the_failure_and_later_ones_from_the_last_attempt() -> None:
     told = watched()
     told.wait(100).die().look()
