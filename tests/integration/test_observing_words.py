@@ -8,6 +8,8 @@ import pytest
 from contracts.times import parse_ms
 from tests.support.clinic import Clinic
 from tests.support.waiting import eventually, holds
+from tests.support.wire import MakeWire
+from tests.support.workers import LEASE, worker_here
 from worker.adapters.simulated import SimulatedEngine
 from worker.core.container import Container
 
@@ -46,6 +48,23 @@ async def test_after_each_break_everything_is_looked_at_whatever_events_were_los
         await clinic.becomes("web", status="stopped", failure_count="1", within=3)
         await clinic.becomes("old", status="not_found", within=3)
         await clinic.becomes("new", status="running", within=3)
+
+
+async def test_a_silence_shorter_than_the_set_time_is_told_nobody(clinic: Clinic) -> None:
+    clinic.add("web")
+    async with clinic.worker(engine_silence=30, **SELDOM) as worker:
+        await clinic.becomes("web", status="running")
+        await clinic.at_rest()
+        at = await clinic.revision()
+        clinic.engine.outage()
+        await eventually(lambda: not worker.gauge.up)
+        await holds(lambda: clinic.is_at(at), during=1.2)
+        clinic.engine.recover()
+        await eventually(lambda: worker.gauge.up)
+        clinic.engine.kill("web")
+        await clinic.becomes("web", status="running", failure_count="1")
+        kinds = [one["type"] for one in await clinic.view.events() if ".engine." in one["type"]]
+        assert kinds == ["pointsman.engine.available"]
 
 
 async def test_of_two_with_one_name_the_other_has_it_when_the_first_is_renamed(clinic: Clinic) -> None:
@@ -140,6 +159,30 @@ async def test_the_container_that_a_worker_runs_in_is_shown_and_never_touched(
         one = await clinic.becomes("own", status="stopped", failure_count="1")
         assert one.get("restart_scheduled_at") is None
         await holds(lambda: _starts(clinic.engine, "own") == 1, during=0.6, what="nobody starts it")
+
+
+async def test_who_cannot_hear_of_its_lease_takes_it_for_lost_once_it_may_be(
+    clinic: Clinic, make_wire: MakeWire
+) -> None:
+    clinic.add("web")
+    wire = await make_wire(clinic.server)
+    async with worker_here(wire.url, clinic.engine, name="cut", redis_timeout=0.3) as cut:
+        await clinic.becomes("web", status="running")
+        assert cut.observer.mine
+        await wire.sever()
+        await eventually(lambda: not cut.observer.mine, within=LEASE + 1, what="it stands down unheard")
+        async with clinic.worker("heir") as heir:
+            await clinic.becomes("web", status="running")
+            await eventually(lambda: heir.observer.able, within=LEASE + 1)
+            clinic.engine.kill("web")
+            await clinic.becomes("web", status="running", failure_count="1", restart_scheduled_at=None)
+            await wire.mend()
+            await eventually(lambda: cut.link.up, within=5)
+            at = await clinic.revision()
+            await holds(lambda: heir.observer.mine and not cut.observer.mine, during=LEASE)
+            told = [one for one in (await clinic.view.events())[at:] if ".worker." not in one["type"]]
+            assert told == []
+            assert _starts(clinic.engine, "web") == 2
 
 
 async def test_the_events_of_other_rooms_and_of_what_is_not_managed_are_nobodys(clinic: Clinic) -> None:

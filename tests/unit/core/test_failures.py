@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as changed
 
 from contracts.services import ServiceStatus
 from contracts.times import format_ms
@@ -73,6 +74,14 @@ def test_the_exit_of_what_a_command_started_counts_at_the_look_after_the_settle(
     assert told.due_in == 2.0
     told.look()
     assert told.snapshot.failure_count == 1
+
+
+def test_a_run_that_came_between_two_looks_and_that_a_command_set_out_to_end_is_no_failure() -> None:
+    told = watched()
+    told.wait(1).die().start()
+    told.state = replace(told.state, memo=changed(told.memo, ending=told.verdict_run))
+    told.die().look()
+    assert told.snapshot.failure_count == 1  # the end of the run before it
 
 
 def test_an_end_that_reads_earlier_than_its_start_counts_all_the_same() -> None:
