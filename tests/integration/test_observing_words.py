@@ -114,12 +114,17 @@ async def test_a_death_is_told_while_the_engine_still_lets_nobody_look(
         await holds(lambda: clinic.is_at(at + 1), during=0.5, what="the look finds nothing to add")
 
 
-async def test_how_a_run_ended_that_no_look_caught_is_known_by_the_event(clinic: Clinic) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_how_a_run_ended_that_no_look_caught_is_known_by_the_event(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
     clinic.add("web")
     clinic.add("gone")
     async with clinic.worker(**SELDOM) as worker:
         await clinic.becomes("web", status="running")
         await clinic.becomes("gone", status="running")
+        if not at_once:  # as where somebody else observed when it was told
+            monkeypatch.setattr(worker.observer._examiner, "hear_of_death", lambda *_: None)
         clinic.engine.kill("web", 42)
         await clinic.engine.start(clinic.engine.look("web").id)
         clinic.engine.remove("gone")
