@@ -426,6 +426,17 @@ def test_flapping_is_told_by_turns_in_a_sliding_window() -> None:
     assert told.memo.flapping is False
 
 
+def test_the_window_counts_turns_across_a_clean_run() -> None:
+    told = watched()
+    for _ in range(3):
+        told.wait(5).die().look()
+        told.wait(5).start().look()
+    told.wait(61).look()
+    assert (told.snapshot.failure_count, told.memo.flapping) == (0, False)
+    told.wait(5).die().look()
+    assert (told.snapshot.failure_count, told.memo.flapping) == (1, True)
+
+
 def test_seldom_failures_are_no_flapping() -> None:
     told = watched()
     for _ in range(6):
