@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -16,6 +17,8 @@ MAX_BYTES = 16 * 1024 * 1024
 #: Tries for the first subscription.
 TRIES = 4
 LONGEST_PAUSE = 1.0
+#: So many failures in a row are an absence; the first may be a connection that was closed on a whim.
+AWAY = 2
 
 
 class Signal(Enum):
@@ -34,18 +37,27 @@ class Channel:
     """Listen from `start` to `aclose`, coming back by itself when the connection breaks.
 
     `silence`: seconds without a message after which the connection is asked whether it lives.
-    `patience`: seconds without a subscription after which `next` raises RedisUnavailable, None for no
-    end; the first subscription has a few tries only.
+    `on_link` is called with the error's words when the connection broke and the first try to come back
+    failed, and with None when a subscription stands again. `patience`: seconds without a subscription
+    after which `next` raises RedisUnavailable, None for no end; the first has a few tries only.
     """
 
     def __init__(
-        self, connect: Connector, name: str, *, timeout: float, silence: float, patience: float | None
+        self,
+        connect: Connector,
+        name: str,
+        *,
+        timeout: float,
+        silence: float,
+        patience: float | None,
+        on_link: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._connect = connect
         self._name = name
         self._timeout = timeout
         self._silence = silence
         self._patience = patience
+        self._on_link = on_link
         self._items: deque[bytes | Signal] = deque()
         self._bytes = 0
         self._arrived = asyncio.Event()
@@ -102,6 +114,8 @@ class Channel:
             while True:
                 try:
                     await self._subscribe(connection)
+                    if confirmed and failures >= AWAY:
+                        self._on_link(None)
                     failures, confirmed = 0, True
                     self._put(Signal.CONFIRMED)
                     while True:
@@ -111,11 +125,13 @@ class Channel:
                     if failures == 0 and confirmed:
                         lost_at = loop.time()
                     failures += 1
+                    if confirmed and failures == AWAY:
+                        self._on_link(_words(error))
                     away = loop.time() - lost_at
                     impatient = self._patience is not None and away >= self._patience
                     enough = failures >= TRIES or away >= 2 * self._timeout
                     if impatient or (enough and not confirmed):
-                        self._failed = RedisUnavailable(words=str(error) or "no answer in time")
+                        self._failed = RedisUnavailable(words=_words(error))
                         return
                     await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
         finally:
@@ -144,3 +160,7 @@ class Channel:
             self._put(message[2])
         elif message[0] == b"pong" and (not self._items or self._items[-1] is not Signal.SILENT):
             self._put(Signal.SILENT)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or "no answer in time"

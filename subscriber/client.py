@@ -1,6 +1,6 @@
 """Read a room: its services, commands, workers and dead letters; follow its events."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -139,11 +139,18 @@ class Subscriber:
         """Count the commands that are not settled, and the dead letters."""
         return await read_backlog(self._reads, self.keys)
 
-    def watch(self, names: Collection[str] | None = None, types: Collection[str] | None = None) -> Watch:
+    def watch(
+        self,
+        names: Collection[str] | None = None,
+        types: Collection[str] | None = None,
+        *,
+        on_link: Callable[[str | None], None] = lambda _: None,
+    ) -> Watch:
         """Follow the room: `async for item in subscriber.watch()` gives a `Reset`, then `Change`s.
 
-        `names`: only these services and their commands. `types`: only events of these types. Each
-        watch has a connection of its own.
+        `names`: only these services and their commands. `types`: only events of these types. `on_link`
+        is called with the error's words once Redis is away, and with None once it is back. Each watch has
+        a connection of its own.
         """
         if self._reads.closed:
             raise RedisUnavailable(words="this client was closed")
@@ -153,6 +160,7 @@ class Subscriber:
             timeout=self._timeout,
             silence=self._silence,
             patience=self._patience,
+            on_link=on_link,
         )
         watch = Watch(self._reads, self.keys, channel, names, types, self._watches.discard)
         self._watches.add(watch)

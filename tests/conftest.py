@@ -13,7 +13,7 @@ BUDGETS = {"unit": 90.0, "conformance": 120.0, "integration": 480.0, "acceptance
 
 _FIXTURES = (
     *("redis", "wire", "processes", "dockerd", "engine", "workers", "trial", "load"),
-    *("gateway", "browser", "ward", "clinic"),
+    *("gateway", "browser", "ward", "clinic", "mortal"),
 )
 pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if find_spec(f"tests.support.{name}")]
 

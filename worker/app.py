@@ -19,6 +19,7 @@ from worker.adapters.redis.board import RedisBoard
 from worker.adapters.redis.inbox import RedisInbox
 from worker.adapters.redis.ledger import RedisLedger
 from worker.adapters.redis.link import Link
+from worker.adapters.redis.refusals import explain_refusal
 from worker.adapters.redis.room import Room
 from worker.consumer import Consumer
 from worker.ending import end_all
@@ -198,7 +199,7 @@ class Worker:
             await self.asker.close()
 
     async def _serve(self, link: asyncio.Task[None], ready: Callable[[], None]) -> None:
-        await self.link.ready()
+        await self._connect()
         await self._check_redis()
         engine_id = await self._bind_engine()
         self._started_at = format_ms(self.clock.redis_ms())
@@ -297,6 +298,15 @@ class Worker:
     async def _drain(self, consumer: asyncio.Task[None]) -> None:
         await asyncio.wait({consumer})
         await self.consumer.drain(max(0.0, self.limits.shutdown - min(3.0, self.limits.shutdown / 5)))
+
+    async def _connect(self) -> None:
+        """Wait for Redis, and for the room on it to be one. Raises RedisLost, Unfit."""
+        try:
+            await self.link.ready()
+        except RedisLost as error:
+            if self.link.refusal is None:
+                raise
+            raise Unfit(explain_refusal(self.link.refusal, self.settings.room)) from error
 
     async def _check_redis(self) -> None:
         policy = await self.room.memory_policy()

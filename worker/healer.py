@@ -94,8 +94,8 @@ class Healer:
     async def _settle_out(self) -> None:
         """Free the places of heals that have ended or are planned no more; find an earlier observer's."""
         states = self._memory.states
-        if self._term != self._observer.term:
-            self._term, self._checked = self._observer.term, -math.inf
+        if self._term != self._observer.tenure.term:
+            self._term, self._checked = self._observer.tenure.term, -math.inf
             self._out = {
                 name: plan for name in self._memory.plans if (plan := states[name].memo.plan) is not None
             }

@@ -45,6 +45,13 @@ class WorkerSettings(BaseSettings):
     engine_silence: Seconds = _D.engine_silence
     engine_ping: Seconds = _D.engine_ping
     heartbeat: Seconds = _D.heartbeat
+    #: A label's probe is asked so often when all is well, and so often while it has not passed or fails.
+    probe_every: Seconds = _D.probe_every
+    probe_again: Seconds = _D.probe_again
+    #: Longest wait for a probe's answer; so many failures in a row make it fail; so many are asked at once.
+    probe_deadline: Seconds = _D.probe_deadline
+    probe_failures: Annotated[int, Field(ge=1, le=1000)] = _D.probe_failures
+    probes_at_once: Annotated[int, Field(ge=1, le=1024)] = _D.probes_at_once
     #: Longest wait for an answer of Redis.
     redis_timeout: Seconds = 5.0
 
@@ -82,6 +89,11 @@ class WorkerSettings(BaseSettings):
             engine_silence=self.engine_silence,
             engine_ping=self.engine_ping,
             heartbeat=self.heartbeat,
+            probe_every=self.probe_every,
+            probe_again=self.probe_again,
+            probe_deadline=self.probe_deadline,
+            probe_failures=self.probe_failures,
+            probes_at_once=self.probes_at_once,
             grace=self.grace,
             look_every=min(_D.look_every, self.lease / 4),
         )

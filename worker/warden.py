@@ -50,7 +50,7 @@ class Warden:
         self._claim_soon = asyncio.Event()
         gauge.on_up.append(self._claim_soon.set)
         gauge.on_down.append(self._claim_soon.set)
-        observer.on_restored = self._claim_soon.set
+        observer.restoration.on_restored = self._claim_soon.set
         self.lost_due = True
 
     async def enlist(self) -> None:
@@ -95,7 +95,7 @@ class Warden:
     async def _claim(self) -> float:
         """Claim once; return the seconds until the next time."""
         sent = self._clock.boot()
-        claim = await self._board.claim(able=self._gauge.up, restored=self._observer.restored)
+        claim = await self._board.claim(able=self._gauge.up, restored=self._observer.restoration.restored)
         if claim.mine:
             self._mine_until = sent + self._limits.lease
             if not self._observer.mine:
@@ -116,7 +116,7 @@ class Warden:
             await self._clock.sleep(pause)
             if not self._observer.mine:
                 continue
-            if self._told_in != self._observer.epoch:
+            if self._told_in != self._observer.restoration.epoch:
                 self._told = None
             silent = not self._gauge.up and self._gauge.silence >= self._limits.engine_silence
             if self._gauge.up and self._told is not True:
@@ -126,7 +126,7 @@ class Warden:
 
     async def _tell(self, *, available: bool) -> None:
         if await self._board.engine(available=available, engine_id=self._engine_id):
-            self._told, self._told_in = available, self._observer.epoch
+            self._told, self._told_in = available, self._observer.restoration.epoch
 
     async def heartbeat(self) -> None:
         """While observing, publish the heartbeat and keep `engine_seen_at` fresh, for ever."""

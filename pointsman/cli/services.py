@@ -97,7 +97,14 @@ async def watch(
 
     wanted = [*(names or ()), *(name_options or ())]
     teller = _JsonTeller(scope) if scope.as_json else _Teller(scope)
-    async with scope.client() as room, room.subscriber.watch(wanted or None) as items:
+
+    def tell_link(error: str | None) -> None:
+        if error is not None:
+            scope.output.note(f"Redis does not answer ({error}); waiting for it.")
+        else:
+            scope.output.note("Redis answers again.")
+
+    async with scope.client() as room, room.subscriber.watch(wanted or None, on_link=tell_link) as items:
         async for item in items:
             match item:
                 case Reset():

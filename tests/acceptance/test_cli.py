@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from contracts.schema import asyncapi, json_schema
 from tests.support.dockerd import Containers
 from tests.support.host import LOOPBACK, free_port
 from tests.support.processes import Finished, Program, Programs, pointsman_command
-from tests.support.redis import RedisServer, async_client
-from tests.support.waiting import eventually
+from tests.support.redis import MakeRedis, RedisServer, async_client
+from tests.support.waiting import eventually, holds
 from tests.support.workers import RoomView, Workers
 
 ESCAPE = "\x1b["
@@ -375,6 +376,70 @@ async def test_watch_follows_the_room_line_by_line(staffed: Desk):
     codes = [(await program.ends()).code for program in (everything, one, person)]
     assert codes == [130, -15, 130]
     assert "Traceback" not in everything.stderr + person.stderr
+
+
+async def test_describe_and_watch_tell_the_story_of_a_service_that_fails(staffed: Desk):
+    desk = staffed
+    watching = desk.programs.start("service", "watch", "web", name="watch-web")
+    await watching.says("No service is known yet")
+    delays = {"pointsman.backoff-base": "0.2", "pointsman.backoff-max": "60", "pointsman.max-failures": "3"}
+    await desk.make("web", labels=delays, exits=3)
+    await desk.view.is_so("web", reason="exhausted", status="stopped", failure_count="3")
+    await watching.says("Exhausted")
+    page, told = await asyncio.gather(
+        desk.run("service", "describe", "web"), desk.data("service", "describe", "web")
+    )
+    assert (told["status"], told["reason"], told["failure_count"]) == ("stopped", "exhausted", 3)
+    assert (told["last_exit_code"], told["desired"]) == (3, "running")
+    assert told["restart_scheduled_at"] is not None
+    assert re.search(r"Failures +3", page.stdout)
+    assert re.search(r"Next attempt +in (5\ds|1m)", page.stdout), page.stdout
+    assert "Exhausted after 3 failures" in page.stdout
+    story = told["events"]
+    assert all(set(one) == {"type", "reason", "message", "count", "first_at", "last_at"} for one in story)
+    keys = [(one["type"], one["reason"], one["message"]) for one in story]
+    assert len(keys) == len(set(keys))
+    assert [one["last_at"] for one in story] == sorted(one["last_at"] for one in story)
+    (exhausted,) = [one for one in story if one["reason"] == "Exhausted"]
+    assert (exhausted["type"], exhausted["count"]) == ("Warning", 1)
+    heals = [one["subject"] for one in await desk.view.events() if one["type"].endswith("command.settled")]
+    (started,) = [one for one in story if one["reason"] == "Started"]
+    assert started["message"] == "Started anew by self-healing"
+    assert started["count"] == len(heals) >= 2
+    assert started["first_at"] < started["last_at"]
+    assert watching.stdout.count("Started anew by self-healing") == len(heals)
+    assert "Exhausted after 3 failures" in watching.stdout
+
+
+async def test_watch_says_once_that_redis_is_away_and_once_that_it_is_back(
+    programs: Programs, make_redis: MakeRedis, room: str
+):
+    server = make_redis()
+    programs.environment |= {"POINTSMAN_REDIS_URL": server.url, "POINTSMAN_ROOM": room}
+    person = programs.start("service", "watch", name="watch-person")
+    program = programs.start("service", "watch", "--json", name="watch-json")
+    both = (person, program)
+    await person.says("No service is known yet")
+    await program.says('"reset"')
+
+    def said(words: str, times: int) -> bool:
+        return all(one.stderr.count(words) == times for one in both)
+
+    for times in (1, 2):
+        server.kill()
+        away = partial(said, "Redis does not answer", times)
+        await eventually(away, within=10, what="the absence is told")
+        await holds(away, during=1.5, what="it is told once, however often it is tried")
+        server.restart()
+        await eventually(partial(said, "Redis answers again.", times), within=15, what="the return is told")
+        assert away()
+    assert [json.loads(line) for line in program.stderr.splitlines()][-1] == {
+        "note": {"message": "Redis answers again."}
+    }
+    assert all(line["reset"] for line in lines(program))
+    for one in both:
+        one.interrupt()
+        assert (await one.ends()).code == 130
 
 
 async def test_a_service_whose_container_is_gone_is_forgotten_on_request(staffed: Desk):

@@ -143,6 +143,23 @@ async def test_a_redis_that_evicts_is_refused(here: Programs, make_redis: MakeRe
         assert "Traceback" not in ended.stderr
 
 
+async def test_a_key_of_a_wrong_type_is_named_with_what_to_do(
+    here: Programs, make_redis: MakeRedis, room: str
+):
+    server = make_redis()
+    keys = Keys(room)
+    async with async_client(server) as client:
+        await client.set(keys.meta, "mine")
+    ended = await here.run(
+        "worker", "run", env={"POINTSMAN_REDIS_URL": server.url, "POINTSMAN_REDIS_TIMEOUT": "1"}
+    )
+    assert ended.code == 1, ended
+    assert f"the key {keys.meta} holds a string, not a hash" in ended.stderr
+    assert "rename or delete that key, or choose another room" in ended.stderr
+    assert "does not answer" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 async def test_without_redis_without_an_engine_and_with_settings_that_cannot_be(here: Programs):
     nowhere = {"POINTSMAN_REDIS_URL": f"redis://{LOOPBACK}:{free_port()}/0", "POINTSMAN_REDIS_TIMEOUT": "1"}
     no_engine = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}

@@ -1,66 +1,14 @@
 """A Docker engine that is killed with restarts under way, and comes back."""
 
 import asyncio
-import os
-import shutil
-import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
 from contracts.keys import Keys
-from tests.support.dockerd import HOW_TO_GET_IT, STOP_SECONDS, Dockerd, _start_own
-from tests.support.needs import leave_out
+from tests.support.mortal import MortalEngine
 from tests.support.redis import RedisServer, async_client
 from tests.support.waiting import eventually
 from tests.support.workers import RoomView, Workers
-
-
-class MortalEngine:
-    """A Docker engine of the test's own, which may be killed and started again where it was."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.running = self._start()
-        self.running._import_image()
-
-    def _start(self) -> Dockerd:
-        started = _start_own(self.directory, None)
-        if started is None:
-            leave_out("a Docker engine that starts", (self.directory / "dockerd.log").read_text()[-400:])
-        return started
-
-    @property
-    def url(self) -> str:
-        return self.running.url
-
-    def kill(self) -> None:
-        process = self.running.process
-        assert process is not None
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=STOP_SECONDS)
-
-    def revive(self) -> None:
-        """Start it again; it kills the containers that it finds running, as it was not told to spare them."""
-        mark = self.running.mark
-        self.running = self._start()
-        self.running.mark = mark
-
-
-@pytest.fixture
-async def mortal_engine() -> AsyncIterator[MortalEngine]:
-    if shutil.which("dockerd") is None or os.geteuid() != 0:
-        leave_out("a Docker engine", HOW_TO_GET_IT)
-    directory = Path(tempfile.mkdtemp(prefix="pm-dm-"))
-    engine = MortalEngine(directory)
-    try:
-        yield engine
-    finally:
-        engine.running.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def test_an_engine_killed_in_the_middle_of_restarts_does_each_once(

@@ -1,16 +1,19 @@
 """Healing on the real engine, by one, two and three workers, and with the observer killed in between."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
 
 from contracts.times import parse_ms
 from tests.support.host import free_port
+from tests.support.needs import leave_out
 from tests.support.waiting import eventually, holds
-from tests.support.ward import Ward, brief
+from tests.support.ward import MakeWard, Ward, brief
 from tests.support.workers import LEASE
 
+Scene = Callable[[Ward], Awaitable[None]]
 #: What a heal of a stopped service tells, from the death on.
 DIED = "service.changed stopped 1"
 HEALED = ["command.started start running", "service.changed running 1", "command.settled start succeeded"]
@@ -21,6 +24,7 @@ async def death_of_the_process(ward: Ward) -> None:
     steady = await ward.make("steady")
     begin, calm = await ward.revision(), await ward.told(steady)
     await asyncio.to_thread(ward.docker.kill, service)
+    await ward.midway()
     one = await ward.becomes(service, status="running", failure_count="1", restart_scheduled_at=None)
     assert (one["last_exit_code"], one["restart_count"], one["desired"]) == ("137", "0", "running")
     assert (one.get("reason"), one.get("message")) == (None, None)
@@ -50,6 +54,7 @@ async def failing_health_check(ward: Ward) -> None:
     await ward.becomes(service, status="running", health="healthy")
     begin = await ward.revision()
     await asyncio.to_thread(ward.docker.set_health, service, healthy=False)
+    await ward.midway()
     await ward.becomes(service, restart_count="1", status="running", health="healthy")
     events = await ward.told(service, begin)
     assert brief(events) == [
@@ -68,6 +73,7 @@ async def command_that_exits_at_once(ward: Ward) -> None:
     service = await ward.make("broken", exits=3, running=False, labels={"max-failures": "3"})
     await ward.becomes(service, status="stopped", reason="created", desired="stopped")
     await asyncio.to_thread(ward.docker.start, service)
+    await ward.midway()
     await ward.becomes(service, reason="exhausted", desired="running")
     # At the longest delay there is time to stop it between two attempts.
     await ward.becomes(service, failure_count="6", status="stopped")
@@ -85,6 +91,8 @@ async def command_that_exits_at_once(ward: Ward) -> None:
 
 async def exits_every_third_second(ward: Ward) -> None:
     service = await ward.make("third", exits=1, exits_after=3.0, labels={"backoff-max": "0.6"})
+    await ward.becomes(service, failure_count="2", within=40)
+    await ward.midway()
     await ward.becomes(service, failure_count="4", within=40)
     one = await ward.becomes(service, status="stopped", reason="flapping")
     assert (one.get("message") or "").startswith("Flapping: 4 failures")
@@ -102,12 +110,14 @@ async def removed_and_made_anew(ward: Ward) -> None:
     await ward.view.settled(await ward.view.add("restart", service))
     first = (await ward.becomes(service, status="running"))["container_id"]
     await asyncio.to_thread(ward.docker.remove, service)
-    gone = await ward.becomes(service, status="not_found")
+    await ward.midway()
+    gone = await ward.becomes(service, status="not_found", within=ward.soon)
     assert (gone["reason"], gone.get("container_id"), gone["restart_count"]) == ("no_container", None, "1")
     assert (gone["last_exit_code"], gone.get("restart_scheduled_at")) == ("137", None)
-    await ward.remake(service, labels=slow)
-    back = await ward.becomes(service, status="running")
+    await ward.remake(service, labels=slow | {"category": "ai"})
+    back = await ward.becomes(service, status="running", category="ai", within=ward.soon)
     assert back["container_id"] != first
+    assert (gone["category"], gone["desired"], back["desired"]) == ("infrastructure", "running", "running")
     assert (back["restart_count"], back["failure_count"]) == ("1", "1")
     assert [heal["id"] for heal in await ward.heals(service)] == []
     assert await ward.effects(service) == ["start"]
@@ -115,6 +125,7 @@ async def removed_and_made_anew(ward: Ward) -> None:
 
 async def restarted_by_the_engines_own_policy(ward: Ward) -> None:
     service = await ward.make("own", restart_policy="always", exits=7, exits_after=1.5)
+    await ward.midway()
     one = await ward.becomes(service, status="running", reason="engine_restarted")
     assert int(one["failure_count"]) >= 1
     assert one["last_exit_code"] == "7"
@@ -126,28 +137,29 @@ async def restarted_by_the_engines_own_policy(ward: Ward) -> None:
 
 async def scaled_renamed_and_paused(ward: Ward) -> None:
     service = await ward.make("two", labels={"service": "pair"}, known=False)
-    await ward.becomes("pair", status="running")
+    await ward.becomes("pair", status="running", within=ward.soon)
     other = f"{service}-b"
     await ward.remake(other, labels={"service": "pair"})
-    both = await ward.becomes("pair", reason="ambiguous", within=1.0)
+    await ward.midway()
+    both = await ward.becomes("pair", reason="ambiguous", within=ward.soon)
     assert (both["status"], both["failure_count"]) == ("not_found", "0")
     await asyncio.to_thread(ward.docker.remove, other)
-    await ward.becomes("pair", status="running", failure_count="0", within=1.0)
+    await ward.becomes("pair", status="running", failure_count="0", within=ward.soon)
 
     old = await ward.make("named")
     new = f"{old}-new"
     await asyncio.to_thread(ward.docker.rename, old, new)
-    await ward.becomes(new, status="running", within=1.0)
-    await ward.becomes(old, status="not_found", failure_count="0", within=1.0)
+    await ward.becomes(new, status="running", within=ward.soon)
+    await ward.becomes(old, status="not_found", failure_count="0", within=ward.soon)
 
     await asyncio.to_thread(ward.docker.pause, new)
-    await ward.becomes(new, status="stopped", reason="paused", within=1.0)
+    await ward.becomes(new, status="stopped", reason="paused", within=ward.soon)
     await asyncio.to_thread(ward.docker.unpause, new)
-    await ward.becomes(new, status="running", within=1.0)
+    await ward.becomes(new, status="running", within=ward.soon)
     assert [heal["id"] for heal in await ward.heals(new)] == []
 
 
-SCENES = (
+SCENES: tuple[Scene, ...] = (
     death_of_the_process,
     failing_health_check,
     command_that_exits_at_once,
@@ -164,9 +176,27 @@ async def test_whatever_befalls_a_service_is_told_and_healed_once(ward: Ward, wo
     async with asyncio.TaskGroup() as scenes:
         for scene in SCENES:
             scenes.create_task(scene(ward), name=scene.__name__)
-    await ward.view.rests()
-    revisions = [int(event["revision"]) for event in await ward.view.events()]
-    assert revisions == list(range(1, len(revisions) + 1))
+    await _is_sound(ward)
+
+
+@pytest.mark.parametrize("workers_there", [2, 3])
+async def test_the_same_with_the_observer_killed_in_the_middle_of_each(
+    make_ward: MakeWard, workers_there: int
+) -> None:
+    starting = asyncio.Semaphore(1)  # many programs that start at once leave no time for the rest
+
+    async def attempt(scene: Scene) -> None:
+        ward = make_ward()
+        ward.observer_dies = True
+        async with starting:
+            await ward.staff(workers_there)
+        await scene(ward)
+        assert sum(not program.running for program in ward.programs.values()) == 1
+        await _is_sound(ward)
+
+    async with asyncio.TaskGroup() as scenes:
+        for scene in SCENES:
+            scenes.create_task(attempt(scene), name=scene.__name__)
 
 
 @pytest.mark.parametrize("workers_there", [2, 3])
@@ -205,6 +235,45 @@ async def test_with_the_observer_killed_in_between_each_is_still_healed_once(
         assert await ward.effects(name) == ["start", "die", "start"]
         assert len(await ward.heals(name)) == 1
     await ward.view.rests()
+
+
+async def test_a_process_killed_for_want_of_memory_is_told_as_such_and_healed(ward: Ward) -> None:
+    if not ward.docker.limits_memory:
+        leave_out("an engine that limits memory", "a kernel with the memory controller of cgroups")
+    await ward.staff(2)
+    eat = "until test -e /eat; do sleep 0.05; done; rm /eat; exec tail /dev/zero"
+    service = await ward.make("greedy", command=["/bin/sh", "-c", eat], memory=16 << 20)
+    begin = await ward.revision()
+    await asyncio.to_thread(ward.docker.execute, service, "/bin/touch", "/eat")
+    await ward.becomes(service, status="running", failure_count="1", restart_scheduled_at=None)
+    await eventually(lambda: ward.heals(service))
+    events = await ward.told(service, begin)
+    assert brief(events) == [DIED, *HEALED]
+    stopped = events[0]["data"]["service"]
+    assert (stopped["reason"], stopped["last_exit_code"]) == ("oom_killed", 137)
+    assert await ward.effects(service) == ["start", "die", "start"]
+
+
+async def test_the_time_of_a_heal_survives_the_death_of_all_workers(ward: Ward) -> None:
+    await ward.staff(2)
+    planned = await ward.make("planned", labels={"backoff-base": "4", "backoff-max": "4"})
+    unseen = await ward.make("unseen", labels={"backoff-base": "0.3"})
+    await asyncio.to_thread(ward.docker.kill, planned)
+    due = (await ward.becomes(planned, status="stopped", failure_count="1"))["restart_scheduled_at"]
+    for program in ward.programs.values():
+        program.kill()
+    await asyncio.to_thread(ward.docker.kill, unseen)
+    assert (await ward.view.snapshot(planned))["restart_scheduled_at"] == due
+    assert (await ward.view.snapshot(unseen))["status"] == "running"
+    await ward.staff(2)
+    for name in (planned, unseen):
+        await ward.becomes(name, status="running", failure_count="1", restart_scheduled_at=None)
+        await eventually(lambda name=name: ward.heals(name))
+        assert await ward.effects(name) == ["start", "die", "start"]
+    (heal,) = await ward.heals(planned)
+    assert heal["id"].rsplit(":", 1)[1] == _ms(due)
+    assert heal["called_at"] >= due
+    await _is_sound(ward)
 
 
 async def test_an_outage_of_the_engine_is_told_and_taken_for_nothing_else(ward: Ward) -> None:
@@ -264,6 +333,12 @@ async def test_a_probe_decides_where_the_engine_has_no_health_check(ward: Ward) 
         "service.changed running 1",
     ]
     assert (await ward.view.snapshot(closed))["failure_count"] == "0"
+
+
+async def _is_sound(ward: Ward) -> None:
+    await ward.view.rests()
+    revisions = [int(event["revision"]) for event in await ward.view.events()]
+    assert revisions == list(range(1, len(revisions) + 1))
 
 
 async def _all_healed(ward: Ward, names: tuple[str, ...]) -> bool:

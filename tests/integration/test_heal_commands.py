@@ -9,6 +9,7 @@ from contracts.times import parse_ms
 from publisher import Publisher
 from tests.support.clinic import Clinic
 from tests.support.waiting import eventually, holds
+from worker.app import Worker
 from worker.core.container import Health
 
 SLOW = {"pointsman.backoff-base": "0.6", "pointsman.backoff-max": "0.6"}
@@ -75,7 +76,7 @@ async def test_a_heal_that_finds_nothing_to_heal_is_refused_and_planned_no_more(
         await clinic.becomes("web", status="stopped", failure_count="1")
         # It comes back by itself as the heal is published, unseen by the observer.
         clinic.engine.lose_events()
-        worker.observer.look_soon = lambda *_, **__: None  # type: ignore[method-assign]
+        worker.observer.agenda.look_soon = lambda *_, **__: None  # type: ignore[method-assign]
         await worker.engine.start(clinic.engine.look("web").id)
         receipt = (await eventually(lambda: heals(clinic, "web")))[0]
         assert (receipt["status"], receipt["code"], receipt["error"]) == (
@@ -159,6 +160,47 @@ async def test_nothing_is_healed_while_the_engine_is_unknown(clinic: Clinic) -> 
         await clinic.becomes("web", status="running", failure_count="1")
 
 
+async def test_a_heal_is_an_ordinary_command_that_names_the_run_it_is_for(clinic: Clinic) -> None:
+    clinic.add("web", labels=SLOW)
+    clinic.add("sick", health=True, labels=SLOW | {"pointsman.grace": "0"})
+    async with clinic.worker():
+        for name in ("web", "sick"):
+            await clinic.becomes(name, status="running")
+        clinic.engine.kill("web")
+        clinic.engine.set_health("sick", Health.UNHEALTHY, "out of order")
+        failures = [(name, await clinic.becomes(name, failure_count="1")) for name in ("sick", "web")]
+        for (name, failed), action in zip(failures, ("restart", "start"), strict=True):
+            due, short = parse_ms(failed["restart_scheduled_at"]), failed["container_id"]
+            receipt = await clinic.view.settled(f"self-heal:{name}:{short}:{due}")
+            assert (receipt["action"], receipt["issuer"], receipt["status"]) == (
+                action,
+                "self-heal",
+                "succeeded",
+            )
+            assert (receipt["expect_container_id"], receipt["expect_started_at"]) == (
+                short,
+                failed["started_at"],
+            )
+            published = int(receipt["entry"].split("-")[0])
+            assert 59_900 <= parse_ms(receipt["expires_at"]) - published <= 60_000
+            assert 0 <= published - due < 500
+            assert receipt["reason"] == failed["message"]
+
+
+@pytest.mark.parametrize("self_heal", [True, False])
+async def test_healing_can_be_turned_off_for_all(clinic: Clinic, self_heal: bool) -> None:
+    clinic.add("web")
+    async with clinic.worker(self_heal=self_heal):
+        await clinic.becomes("web", status="running")
+        clinic.engine.kill("web")
+        if self_heal:
+            await clinic.becomes("web", status="running", failure_count="1")
+        else:
+            one = await clinic.becomes("web", status="stopped", failure_count="1")
+            assert one.get("restart_scheduled_at") is None
+            await holds(lambda: starts(clinic, "web", 1), during=0.5)
+
+
 async def test_any_number_of_workers_make_one_heal(clinic: Clinic) -> None:
     for n in range(6):
         clinic.add(f"s{n}")
@@ -176,6 +218,31 @@ async def test_any_number_of_workers_make_one_heal(clinic: Clinic) -> None:
             assert len(clinic.engine.effects(f"s{n}", "start")) == 2
             assert len(await heals(clinic, f"s{n}")) == 1
     assert clinic.engine.overlaps == []
+
+
+async def test_a_new_observer_counts_the_heals_that_are_under_way(clinic: Clinic) -> None:
+    far = clinic.engine.client()
+    clinic.add("late", start_delay=2.0)
+    clinic.add("early")  # comes first in the order, fails second
+    async with clinic.worker("w1", far, heals_at_once=1) as one:
+        for name in ("late", "early"):
+            await clinic.becomes(name, status="running")
+        assert await clinic.observer(one) is one
+        async with clinic.worker("w2", heals_at_once=1) as other:
+            one.consumer._limits = _no_lanes(one.consumer._limits)
+            clinic.engine.kill("late")
+            await eventually(lambda: _begun(clinic, "late"), within=5)
+            clinic.engine.kill("early")
+            await clinic.becomes("early", status="stopped", failure_count="1")
+            far.faults.outage()
+            await eventually(lambda: _observes(clinic, other, one), within=5)
+            assert len(clinic.engine.effects("late", "start")) == 1
+            for name in ("late", "early"):
+                await clinic.becomes(name, status="running", failure_count="1", restart_scheduled_at=None)
+                await eventually(lambda name=name: heals(clinic, name))
+            (late,), (early,) = await heals(clinic, "late"), await heals(clinic, "early")
+            assert early["accepted_at"] >= late["finished_at"]
+            far.faults.recover()
 
 
 async def test_a_service_waits_for_what_it_needs(clinic: Clinic) -> None:
@@ -257,6 +324,18 @@ def _no_lanes(limits: Any) -> Any:
 async def _planned_after(clinic: Clinic, service: str, due: str) -> bool:
     later = (await clinic.view.snapshot(service)).get("restart_scheduled_at")
     return later is not None and later > due
+
+
+async def _observes(clinic: Clinic, wanted: Worker, other: Worker) -> bool:
+    return await clinic.observer(wanted, other) is wanted
+
+
+async def _begun(clinic: Clinic, service: str) -> bool:
+    events = await clinic.view.events()
+    return any(
+        one["type"] == "pointsman.command.started" and one["data"]["command"]["service"] == service
+        for one in events
+    )
 
 
 async def _entries(clinic: Clinic, count: int) -> bool:

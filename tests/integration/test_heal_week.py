@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 
 from contracts.times import parse_ms
 from tests.support.redis import RedisServer
-from tests.support.virtual import VirtualLoop, VirtualRoom, on_virtual_time
+from tests.support.virtual import SELDOM, VirtualLoop, VirtualRoom, on_virtual_time
 from worker.adapters.simulated import SimulatedEngine
 from worker.core.heal import backoff
 from worker.core.labels import ServiceLabels
 from worker.core.policy import policy_for
+from worker.limits import Limits
 
 HOUR, DAY = 3600.0, 86_400.0
 WEEK = 7 * DAY
@@ -204,6 +206,84 @@ def test_after_an_outage_of_everything_few_are_healed_at_once_and_in_order(redis
         for begun, _, _ in spans:
             assert sum(start <= begun < end for start, end, _ in spans) <= 3
         assert [order for _, _, order in spans] == sorted(order for _, _, order in spans)
+
+    on_virtual_time(tell)
+
+
+def test_what_fails_at_once_is_not_healed_at_once(redis_server: RedisServer) -> None:
+    async def tell(loop: VirtualLoop) -> None:
+        room = VirtualRoom(loop, redis_server)
+        names = [f"s{n}" for n in range(30)]
+        for name in names:
+            room.engine.add(name)
+
+        async def crash() -> None:
+            await asyncio.sleep(10)
+            for name in names:
+                room.engine.kill(name)
+            await asyncio.sleep(30)
+
+        await room.run(crash)
+        week = Week(room)
+        delays = []
+        for name in names:
+            down = next(one for one in week.told[name] if one["data"]["service"]["status"] == "stopped")
+            due = down["data"]["service"]["restart_scheduled_at"]
+            delays.append(seconds(due) - seconds(down["data"]["service"]["last_exit_at"]))
+        assert all(2.0 - SLACK <= delay <= 2.2 + SLACK for delay in delays), delays
+        assert len({round(delay, 3) for delay in delays}) > 20
+
+    on_virtual_time(tell)
+
+
+def test_what_no_event_told_is_found_within_thirty_seconds(redis_server: RedisServer) -> None:
+    async def tell(loop: VirtualLoop) -> None:
+        room = VirtualRoom(loop, redis_server, limits=replace(SELDOM, resync=Limits().resync))
+        room.engine.add("web", labels={"pointsman.self-heal": "false"})
+        killed: list[float] = []
+
+        async def unheard() -> None:
+            await asyncio.sleep(100)
+            room.engine.lose_events()
+            await asyncio.sleep(1)
+            killed.append(loop.now_ms / 1000)
+            room.engine.kill("web")
+            await asyncio.sleep(60)
+
+        await room.run(unheard)
+        *_, last = Week(room).told["web"]
+        assert last["data"]["service"]["status"] == "stopped"
+        assert 1 < seconds(last["time"]) - killed[0] <= 30
+
+    on_virtual_time(tell)
+
+
+def test_failures_are_not_forgotten_in_an_outage_but_at_the_look_after_it(redis_server: RedisServer) -> None:
+    async def tell(loop: VirtualLoop) -> None:
+        room = VirtualRoom(loop, redis_server)
+        for name in ("well", "ill"):
+            room.engine.add(name)
+
+        def failures(name: str) -> str:
+            found: str = room.link.send("HGET", room.keys.service(name), "failure_count")
+            return found
+
+        async def outage() -> None:
+            await asyncio.sleep(10)
+            for name in ("well", "ill"):
+                room.engine.kill(name)
+            await asyncio.sleep(10)
+            assert (failures("well"), failures("ill")) == ("1", "1")
+            room.engine.outage()
+            await asyncio.sleep(30)
+            room.engine.kill("ill")
+            await asyncio.sleep(HOUR)
+            assert (failures("well"), failures("ill")) == ("1", "1")
+            room.engine.recover()
+            await asyncio.sleep(1)
+            assert (failures("well"), failures("ill")) == ("0", "2")
+
+        await room.run(outage)
 
     on_virtual_time(tell)
 

@@ -11,6 +11,7 @@ from tests.support.waiting import eventually, holds
 from tests.support.workers import LEASE
 from worker.app import Worker
 from worker.core.container import Health
+from worker.lookout import Lookout
 
 # Hints and truth
 
@@ -106,7 +107,7 @@ async def test_an_older_look_never_overwrites_a_newer(clinic: Clinic) -> None:
     async with clinic.worker() as worker:
         await clinic.becomes("web", status="running")
         board, recorder = worker.board, worker.observer._recorder
-        old, look = await board.ticket(), await worker.observer._lookout.look("web")
+        old, look = await board.ticket(), await Lookout(worker.engine, "default", None).look("web")
         clinic.engine.kill("web")
         await clinic.becomes("web", status="stopped")
         at = await clinic.revision()
@@ -283,7 +284,7 @@ async def test_what_nobody_remembers_is_made_anew_and_says_so(clinic: Clinic) ->
     async with clinic.worker() as worker:
         await clinic.becomes("web", status="running")
         worker.observer.memory.replace({})
-        worker.observer._loaded = False
+        worker.observer.tenure.loaded = False
         await clinic.view.client.flushall()
         one = await clinic.becomes("web", reason="state_lost", status="running")
         assert "Redis lost" in one["message"]

@@ -140,6 +140,11 @@ class Dockerd(Docker):
         wanted = json.dumps({"driver": ["bridge"]})
         return bool(self.call("GET", "/networks", filters=wanted))
 
+    @property
+    def limits_memory(self) -> bool:
+        """Tell whether containers can be kept to so much memory."""
+        return bool(self.call("GET", "/info").get("MemoryLimit"))
+
     def prepare(self) -> None:
         """Bring in the image and start to record."""
         self._import_image()
@@ -166,13 +171,15 @@ class Dockerd(Docker):
         network: str = "default",
         command: list[str] | None = None,
         needs: Path | None = None,
+        memory: int = 0,
     ) -> str:
         """Make a container, started unless `running` is False, and return its id.
 
         It is labelled `pointsman.enable=true` unless `labels` say otherwise, and leaves at once when asked
         to: or `slow_term` seconds later, or never (`ignores_term`), or by itself with code `exits`. With
         `health` it has a health check, which `set_health` turns; `script` runs before all that. `command`
-        is run instead of all that. Without the folder that it `needs` it cannot start.
+        is run instead of all that. Without the folder that it `needs` it cannot start; of `memory` it gets
+        so many bytes.
         """
         made = self.call(
             "POST",
@@ -194,6 +201,8 @@ class Dockerd(Docker):
                 "HostConfig": {
                     "RestartPolicy": _policy(restart_policy),
                     "NetworkMode": network,
+                    "Memory": memory,
+                    "MemorySwap": memory,
                     "Mounts": [{"Type": "bind", "Source": str(needs), "Target": "/needs"}] if needs else [],
                 },
             },

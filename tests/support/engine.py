@@ -6,6 +6,7 @@ memory, unless a mark `engines("memory", "server", "dockerd")` says otherwise.
 """
 
 import asyncio
+import re
 import shutil
 import tempfile
 import uuid
@@ -283,7 +284,10 @@ class DockerdBench(Bench):
 
 
 class Proxy:
-    """A unix socket before an engine, which can be cut, stalled and closed."""
+    """A unix socket before an engine, which can be cut, stalled and closed.
+
+    `held` counts the answers that `hold_answers_to` keeps back.
+    """
 
     def __init__(self, target: str, path: Path) -> None:
         self.url = f"unix://{path}"
@@ -291,6 +295,9 @@ class Proxy:
         self._path = path
         self._open = asyncio.Event()
         self._open.set()
+        self._held_back: re.Pattern[bytes] | None = None
+        self._release = asyncio.Event()
+        self.held = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -305,6 +312,16 @@ class Proxy:
     def stall(self) -> None:
         """Take what comes and pass nothing on, in either direction."""
         self._open.clear()
+
+    def hold_answers_to(self, request: bytes) -> None:
+        """Let requests that match go through, and keep their answers back until `let_go`."""
+        self._release.clear()
+        self._held_back = re.compile(request)
+
+    def let_go(self) -> None:
+        """Pass on the answers that were kept back, as they are."""
+        self._held_back = None
+        self._release.set()
 
     def cut(self) -> None:
         """Break every connection there is."""
@@ -323,6 +340,7 @@ class Proxy:
         """End everything."""
         await self.refuse()
         self._open.set()
+        self.let_go()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
 
@@ -335,9 +353,10 @@ class Proxy:
         try:
             answers, far = await self._dial()
             self._writers.add(far)
+            asked: list[bytes] = []
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, far))
-                group.create_task(self._pass_on(answers, writer))
+                group.create_task(self._pass_on(reader, far, asked))
+                group.create_task(self._pass_back(answers, writer, asked))
         except OSError:
             pass  # nobody at the other end: the connection is closed, which says it
         finally:
@@ -354,10 +373,26 @@ class Proxy:
         host, _, port = rest.partition(":")
         return await asyncio.open_connection(host, int(port))
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[bytes]
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
                 await self._open.wait()
+                asked[:] = [data]  # nobody asks twice on one connection before there is an answer
+                writer.write(data)
+                await writer.drain()
+            writer.write_eof()
+
+    async def _pass_back(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[bytes]
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                await self._open.wait()
+                if self._held_back is not None and asked and self._held_back.match(asked[0]):
+                    self.held += 1
+                    await self._release.wait()
                 writer.write(data)
                 await writer.drain()
             writer.write_eof()

@@ -1,11 +1,11 @@
 """A room on the real engine whose services are to be healed: its workers, its containers, and what was told of them.
 
-Fixture `ward`: a room with a way to the engine that can be taken away.
+Fixture `ward`: a room with a way to the engine that can be taken away. `make_ward` makes more of them.
 """
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ QUICK = {"backoff-base": "0.3", "backoff-max": "1.2", "grace": "2"}
 
 
 class Ward:
-    """One room. `view` reads it; `outage` and `recover` take away the engine from the workers alone."""
+    """One room. `view` reads it; `proxy` is the workers' way to the engine, which can be taken away.
+
+    `observer_dies`: whoever observes is killed at the `midway` of a story.
+    """
 
     def __init__(
         self, server: RedisServer, containers: Containers, workers: Workers, directory: Path
@@ -33,6 +36,7 @@ class Ward:
         self.docker = containers.dockerd
         self.proxy = Proxy(self.docker.url, directory / "proxy.sock")
         self.programs: dict[str, Program] = {}
+        self.observer_dies = False
         self.client = async_client(server)
         self.room = f"h-{uuid.uuid4().hex[:12]}"
         self.view = RoomView(self.client, Keys(self.room))
@@ -41,13 +45,17 @@ class Ward:
 
     # Workers
 
-    async def staff(self, count: int, **settings: Any) -> None:
-        """Start so many workers and wait until all are there and one observes."""
+    async def staff(self, count: int, *, direct: bool = False, **settings: Any) -> None:
+        """Start so many workers and wait until all are there and one observes.
+
+        With `direct` they reach the engine past the proxy.
+        """
         await self.proxy.restore()
         for _ in range(count):
             name = f"w{len(self.programs) + 1}"
+            url = self.docker.url if direct else self.proxy.url
             self.programs[name] = self._workers.start(
-                self.server.url, self.proxy.url, room=self.room, name=name, **settings
+                self.server.url, url, room=self.room, name=name, **settings
             )
 
         async def there() -> bool:
@@ -71,6 +79,16 @@ class Ward:
         assert name is not None
         self.programs[name].kill()
         return name
+
+    async def midway(self) -> None:
+        """Between a cause and what comes of it: let the observer die, if that is the story."""
+        if self.observer_dies:
+            await self.kill_observer()
+
+    @property
+    def soon(self) -> float:
+        """Return within how many seconds a change is followed: one, and a takeover where the observer dies."""
+        return 1.0 + (LEASE + 1.0 if self.observer_dies else 0.0)
 
     # Containers
 
@@ -161,11 +179,28 @@ def brief(events: Iterable[dict[str, Any]]) -> list[str]:
     return words
 
 
+MakeWard = Callable[..., Ward]
+
+
 @pytest.fixture
-async def ward(
+async def make_ward(
     redis_server: RedisServer, containers: Containers, workers: Workers, short_directory: Path
-) -> AsyncIterator[Ward]:
+) -> AsyncIterator[MakeWard]:
+    """Give a maker of rooms whose services are to be healed; on another engine with that one's `Containers`."""
+    made: list[Ward] = []
+
+    def make(on: Containers | None = None) -> Ward:
+        directory = short_directory / f"w{len(made)}"
+        directory.mkdir()
+        made.append(Ward(redis_server, on or containers, workers, directory))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.close()
+
+
+@pytest.fixture
+def ward(make_ward: MakeWard) -> Ward:
     """Give a room whose services are to be healed."""
-    made = Ward(redis_server, containers, workers, short_directory)
-    yield made
-    await made.close()
+    return make_ward()

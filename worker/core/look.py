@@ -22,6 +22,13 @@ class Present(Struct, frozen=True):
         """Say whether nothing may be done to it."""
         return self.labels.protected or self.own
 
+    @property
+    def answers_probes(self) -> bool:
+        """Say whether the label's probe decides: it runs, and the engine has no health check of its own."""
+        container = self.container
+        runs = container.running and not container.paused and not container.restarting
+        return self.labels.probe is not None and container.health is Health.NONE and runs
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:

@@ -103,6 +103,12 @@ def test_delays_never_shrink_and_double_at_most(n: int, policy: Policy, jitter: 
 # Plans
 
 
+def test_jitter_adds_up_to_a_tenth() -> None:
+    policy = policy_for(ServiceLabels(backoff_base=2.0, backoff_max=30.0))
+    assert [backoff(n, policy, 0.5) for n in (1, 2, 5)] == pytest.approx([2.1, 4.2, 31.5])
+    assert backoff(1, policy, 0.999) == pytest.approx(2.2, rel=1e-3)
+
+
 def test_the_first_delay_is_from_the_failure_and_later_ones_from_the_last_attempt() -> None:
     told = watched()
     told.wait(100).die().look()
@@ -417,6 +423,17 @@ def test_flapping_is_told_by_turns_in_a_sliding_window() -> None:
     assert told.snapshot.status is ServiceStatus.RUNNING
     told.wait(61).look()
     assert told.memo.flapping is False
+
+
+def test_the_window_counts_turns_across_a_clean_run() -> None:
+    told = watched()
+    for _ in range(3):
+        told.wait(5).die().look()
+        told.wait(5).start().look()
+    told.wait(61).look()
+    assert (told.snapshot.failure_count, told.memo.flapping) == (0, False)
+    told.wait(5).die().look()
+    assert (told.snapshot.failure_count, told.memo.flapping) == (1, True)
 
 
 def test_seldom_failures_are_no_flapping() -> None:

@@ -64,6 +64,8 @@ class Link:
         self._pending: deque[tuple[float, Reply]] = deque()
         self._open = False
         self.last_error: str | None = None
+        #: Why the room refused the last greeting, None where Redis itself was the trouble.
+        self.refusal: RoomRefused | None = None
 
     @property
     def up(self) -> bool:
@@ -87,6 +89,7 @@ class Link:
                 await self._serve(connection)
             except (RedisError, OSError, TimeoutError, RedisLost, RoomRefused) as error:
                 self.last_error = str(error) or type(error).__name__
+                self.refusal = error if isinstance(error, RoomRefused) else None
             finally:
                 if self._up.is_set():
                     pause = 0.05
