@@ -14,7 +14,7 @@ from report import Part, Series, Target
 
 from contracts.keys import Keys
 
-OURS, OBSERVING, FLOOR = "pointsman", "pointsman, observing too", "floor"
+OURS, OBSERVING, FLOOR, BARE = "pointsman", "pointsman, observing too", "floor", "floor, without redis-py"
 COLUMNS = {
     "per_s": "commands/s",
     "cpu": "CPU s / 1,000",
@@ -113,7 +113,7 @@ class Drain:
         if all(kinds.values()):
             self._sizes = (*(sum(sizes) // len(sizes) for sizes in kinds.values()), memo)
 
-    def floor(self, directory: Path) -> dict[str, float]:
+    def floor(self, directory: Path, *, bare: bool = False) -> dict[str, float]:
         """Drain with the floor."""
         redis, options = self._redis, self._options
         redis.empty()
@@ -130,6 +130,7 @@ class Drain:
         one.command = [
             *(sys.executable, str(HERE / "floor.py"), "--host", "127.0.0.1", "--out", str(one.out)),
             *words,
+            *(["--bare"] if bare else []),
         ]
         before = redis.counters()
         with running(one):
@@ -153,6 +154,7 @@ class Drain:
         """Yield each contender's row."""
         yield OURS, self.ours(directory, observing=False)[0]
         yield FLOOR, self.floor(directory)
+        yield BARE, self.floor(directory, bare=True)
         yield OBSERVING, self.ours(directory, observing=True)[0]
         for peer in peers:
             try:
@@ -189,6 +191,10 @@ def judge(part: Part, series: Series, peers: list[str]) -> None:
     part.notes.append(
         "ours has everything on: lane, lease, begin with evidence, receipt, snapshot, three events, expiry, presence; "
         "a peer's job does nothing and keeps what that peer keeps by default"
+    )
+    part.notes.append(
+        "a floor makes a take's share, a begin and a settle for each command, with the same records and events and no "
+        "more; its calls go out as pipelines of redis-py, as any worker's would, or straight through hiredis"
     )
     part.notes.append(
         "the clock starts with the first engine call (a peer: the first handler) inside the worker; "

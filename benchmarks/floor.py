@@ -3,7 +3,8 @@
 Per command the same script calls (its share of a take, a begin, a settle), and in them the same writes:
 receipt, snapshot and private state as hashes, three events of the same sizes into a capped stream and on a
 channel, the acknowledgement. No lanes, no leases, no checks, no decisions, no JSON made here, no answers
-read. A task per command, 64 at once; a flusher sends whatever waits as one write on one connection.
+read. A task per command, 64 at once; a flusher sends whatever waits on one connection: as a pipeline of
+redis-py, or with `--bare` straight through hiredis.
 """
 
 import argparse
@@ -13,9 +14,10 @@ import json
 import resource
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import hiredis
+from redis.asyncio import Redis
 
 CAPACITY = 64
 RECEIPT, SNAPSHOT, STATE, STREAM, GROUP, CHANGES, EVENTS = (
@@ -65,6 +67,42 @@ return 1
 """
 
 
+class Asker(Protocol):
+    """One connection that many ask at once."""
+
+    def ask(self, *words: str | int) -> "asyncio.Future[Any]": ...
+
+
+class PipelineFlusher:
+    """redis-py's client: what waits goes out as one pipeline, and the next gathers meanwhile."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._client = Redis(host=host, port=port, decode_responses=True, protocol=2)
+        self._waiting: list[tuple[tuple[str | int, ...], asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._flush())
+
+    def ask(self, *words: str | int) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((words, future))
+        self._wake.set()
+        return future
+
+    async def _flush(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting = self._waiting, []
+            pipeline = self._client.pipeline(transaction=False)
+            for words, _ in batch:
+                pipeline.execute_command(*words)
+            for (_, future), answer in zip(batch, await pipeline.execute(raise_on_error=False), strict=True):
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+
 class Flusher(asyncio.Protocol):
     """One connection; what is asked for in one turn of the loop goes out as one write."""
 
@@ -102,7 +140,7 @@ class Flusher(asyncio.Protocol):
 class Floor:
     """Drains `count` commands and reports as a peer does."""
 
-    def __init__(self, redis: Flusher, args: argparse.Namespace, shas: list[str]) -> None:
+    def __init__(self, redis: Asker, args: argparse.Namespace, shas: list[str]) -> None:
         self._redis = redis
         self._count = args.count
         self._out = Path(args.out)
@@ -154,8 +192,12 @@ def _cpu() -> float:
 
 
 async def serve(args: argparse.Namespace) -> None:
-    loop = asyncio.get_running_loop()
-    _, redis = await loop.create_connection(Flusher, args.host, args.port)
+    redis: Asker
+    if args.bare:
+        loop = asyncio.get_running_loop()
+        _, redis = await loop.create_connection(Flusher, args.host, args.port)
+    else:
+        redis = PipelineFlusher(args.host, args.port)
     shas = [str(await redis.ask("SCRIPT", "LOAD", text)) for text in (TAKE, BEGIN, SETTLE)]
     await Floor(redis, args, shas).run()
 
@@ -167,6 +209,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--sizes", required=True, help="bytes: started, changed and settled event, memo")
+    parser.add_argument("--bare", action="store_true", help="no redis-py between")
     asyncio.run(serve(parser.parse_args()))
 
 
