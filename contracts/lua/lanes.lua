@@ -128,7 +128,7 @@ end
 
 -- Puts a due command at the tail of its lane (or joins it). The receipt's hash must exist.
 local function queue_command(receipt)
-  redis.call('ZADD', EXPIRIES, receipt.expires_ms, receipt.id)
+  redis.call('ZADD', EXPIRIES, string.format('%d', receipt.expires_ms), receipt.id)
   if try_join(receipt) then return end
   if receipt.status ~= 'queued' then redis.call('HSET', receipt_key(receipt.id), 'status', 'queued') end
   enter_lane(receipt.service, receipt.id)

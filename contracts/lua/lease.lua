@@ -47,7 +47,11 @@ end
 local function lease_plain_head(service, who)
   local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
   local receipt = heads[1] and redis.pcall('HGETALL', receipt_key(heads[1])) or {}
-  local known = not receipt.err and to_map(receipt) or {}
-  if known.status ~= 'queued' or known.service ~= service then return nil end
+  local queued, ours = false, false
+  for i = 1, #receipt, 2 do
+    if receipt[i] == 'status' then queued = receipt[i + 1] == 'queued' end
+    if receipt[i] == 'service' then ours = receipt[i + 1] == service end
+  end
+  if not (queued and ours) then return nil end
   return lease_head(service, heads[1], receipt, '0', who)
 end

@@ -19,22 +19,16 @@ local function tell_snapshot(kind, service, body, rest)
   return emit('service.' .. kind, '"' .. service .. '"', '{"service":', body, ',"revision":' .. next_revision() .. '},' .. rest .. '}')
 end
 
--- flat: {field, value, ...}, '' deletes the field. told: the revision of its event, nil where there was none. Returns the next version.
-local function write_snapshot(service, flat, version, memo, ticket, told)
-  local sets, drops = {}, {}
-  for i = 1, #flat, 2 do
-    if flat[i + 1] ~= '' then
-      sets[#sets + 1], sets[#sets + 2] = flat[i], flat[i + 1]
-    else
-      drops[#drops + 1] = flat[i]
-    end
-  end
+-- given: a list in which from `first` on stand `count` words {field, value, ...} to set and then names of fields to delete.
+-- told: the revision of its event, nil where there was none. Returns the next version.
+local function write_snapshot(service, given, first, count, version, memo, ticket, told)
+  local last = first + count - 1
   if told then
-    sets[#sets + 1], sets[#sets + 2] = 'revision', string.format('%d', told)
-    sets[#sets + 1], sets[#sets + 2] = 'name', service
+    redis.call('HSET', service_key(service), 'revision', string.format('%d', told), 'name', service, unpack(given, first, last))
+  elseif count > 0 then
+    redis.call('HSET', service_key(service), unpack(given, first, last))
   end
-  if #sets > 0 then redis.call('HSET', service_key(service), unpack(sets)) end
-  if #drops > 0 then redis.call('HDEL', service_key(service), unpack(drops)) end
+  if #given > last then redis.call('HDEL', service_key(service), unpack(given, last + 1)) end
   version = string.format('%d', (tonumber(version) or 0) + 1)
   redis.call('HSET', state_key(service), 'ver', version, 'memo', memo, 'ticket', ticket)
   return version

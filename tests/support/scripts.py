@@ -21,6 +21,7 @@ from contracts.times import format_ms
 from tests.support.host import LOOPBACK
 from tests.support.redis import RedisServer
 from worker.adapters.redis.telling import Told, rest_of, tell
+from worker.core.state import split
 
 #: Where simulated time begins: 2100-01-01, so far from every real clock that a mix-up shows.
 START = 4_102_444_800_000
@@ -243,6 +244,8 @@ class Room:
         """Begin a granted command; evidence is stored, the snapshot written where one is given."""
         facts = {"worker": grant.worker} if evidence is None else evidence
         told = self._tell(grant.service, snapshot or {}, cause) if snapshot or memo else Told()
+        found = {name: value for name, value in facts.items() if value != ""}
+        sets, drops = split(flat(snapshot or {}))
         return self.joined(
             "begin",
             (window,),
@@ -254,9 +257,13 @@ class Room:
             memo,
             self._body(grant.id, {"status": "running", "attempt": 1} | dict(facts)),
             *told,
-            2 * len(facts),
-            *flat(facts),
-            *flat(snapshot or {}),
+            2 * len(found),
+            len(facts) - len(found),
+            len(sets),
+            *flat(found),
+            *(name for name in facts if name not in found),
+            *sets,
+            *drops,
         )
 
     def settle(
@@ -281,6 +288,7 @@ class Room:
         told = self._tell(grant.service, snapshot or {}, cause) if memo else Told()
         if started:
             facts = {name: value for name, value in begun.items() if name != "status"} | dict(facts)
+        sets, drops = split(flat(snapshot or {}) if memo else [])
         answer = self.joined(
             "settle",
             (window, lease, grant.worker, f"{grant.worker}-i"),
@@ -296,8 +304,10 @@ class Room:
             mark or self.token(),
             self._body(grant.id, facts),
             2 * len(facts),
+            len(sets),
             *flat(facts),
-            *(flat(snapshot or {}) if memo else []),
+            *sets,
+            *drops,
         )
         grants = [_grant(item, grant.worker) for item in answer[4]] if answer[0] == "ok" else []
         return Settled(answer[0], grants)
@@ -347,7 +357,10 @@ class Room:
             status = str(snapshot.get("status") or self.snapshot(service).get("status"))
             gone = rest_of([], status, cause)
             told = told._replace(body=self._tell(service, snapshot, cause, always=True).body)
-        return self.call("observe", observer, service, ticket, ver, memo, *told, gone, *flat(snapshot))
+        sets, drops = split(flat(snapshot))
+        return self.call(
+            "observe", observer, service, ticket, ver, memo, *told, gone, len(sets), *sets, *drops
+        )
 
     def be_observer(self, instance: str = "w1-i", *, lease: int = 100 * LEASE) -> None:
         """Acquire the observer's lease, with the token "observer"."""

@@ -19,11 +19,11 @@ class SystemClock:
 
     def redis_ms(self) -> int:
         """Return Redis TIME in ms, late by at most the way of an answer."""
-        return int(self.boot() * 1000 + self._offset_ms)
+        return int(time.clock_gettime(_BOOT) * 1000 + self._offset_ms)
 
     def saw(self, redis_ms: int) -> None:
         """Take Redis TIME from an answer just received."""
-        self._offset_ms = redis_ms - self.boot() * 1000
+        self._offset_ms = redis_ms - time.clock_gettime(_BOOT) * 1000
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""

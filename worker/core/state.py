@@ -76,14 +76,22 @@ def run_of(container: Container) -> str | None:
 
 def differences(old: Snapshot | None, new: Snapshot) -> list[str]:
     """Return what to write, flat: field, value, field, value ...; an empty value deletes the field."""
-    flat: list[str] = []
     if old is new:
-        return flat
+        return []
+    flat: list[str] = []
     before = astuple(old) if old is not None else _NOTHING
     for name, was, now in zip(Snapshot.__struct_fields__, before, astuple(new), strict=True):
-        if was != now and name not in _SCRIPTS_OWN:
+        if was is not now and was != now and name not in _SCRIPTS_OWN:
             flat += (name, now if type(now) is str else _text(now))
     return flat
+
+
+def split(flat: list[str]) -> tuple[list[str], list[str]]:
+    """Return what `differences` says as what to set, flat, and the names of what to delete."""
+    if "" not in flat[1::2]:
+        return flat, []
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    return [item for pair in pairs if pair[1] for item in pair], [name for name, text in pairs if not text]
 
 
 def _text(value: object) -> str:

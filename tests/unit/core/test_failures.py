@@ -79,7 +79,7 @@ def test_the_exit_of_what_a_command_started_counts_at_the_look_after_the_settle(
 def test_a_run_that_came_between_two_looks_and_that_a_command_set_out_to_end_is_no_failure() -> None:
     told = watched()
     told.wait(1).die().start()
-    told.state = replace(told.state, memo=changed(told.memo, ending=told.verdict_run))
+    told.state = changed(told.state, memo=changed(told.memo, ending=told.verdict_run))
     told.die().look()
     assert told.snapshot.failure_count == 1  # the end of the run before it
 
@@ -88,7 +88,7 @@ def test_an_end_that_reads_earlier_than_its_start_counts_all_the_same() -> None:
     told = watched()
     before = told.stamp()
     told.wait(1).command("restart", dies=1)
-    told.container = replace(told.there, finished_at=before)
+    told.container = changed(told.there, finished_at=before)
     assert told.there.finished_at < told.there.started_at
     told.look()
     told.look()

@@ -19,7 +19,7 @@ from worker.adapters.redis.joined import Arg
 from worker.adapters.redis.room import Room
 from worker.adapters.redis.telling import body_of, rest_of, tell
 from worker.core.delivery import Claim, Fenced, Held, ObserveAnswer, Outdated, Stale, Written
-from worker.core.state import Memo, ServiceState, differences, memo_from_text, memo_to_text
+from worker.core.state import Memo, ServiceState, differences, memo_from_text, memo_to_text, split
 from worker.ports import RoomRefused
 
 #: What workers remember for each other after Redis lost it is kept this long, seconds.
@@ -104,6 +104,7 @@ class RedisBoard:
         """See `observe.lua`. Raises RedisLost, RoomRefused."""
         room = self._room
         flat = differences(old.snapshot, new[0])
+        sets, drops = split(flat)
         told = tell(old.snapshot, new[0], flat, _OBSERVATION, always=republish)
         gone = rest_of([], new[0].status, _OBSERVATION) if exhausted else ""
         body = told.body or (body_of(new[0]) if exhausted else "")
@@ -119,7 +120,9 @@ class RedisBoard:
             body,
             told.rest,
             gone,
-            *flat,
+            len(sets),
+            *sets,
+            *drops,
         )
         match answer[0]:
             case "ok":

@@ -10,7 +10,7 @@ from contracts.scripts import Script
 Arg = str | bytes | int | float
 
 #: Calls of one script that go out as one. More would save little, and Redis and worker would wait for each other.
-BATCH = 8
+BATCH = 16
 
 
 class Reply(Protocol):
@@ -35,6 +35,11 @@ class Wire(Protocol):
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop that it lives in."""
+        ...
+
+    @property
+    def up(self) -> bool:
+        """Say whether a greeted connection is there."""
         ...
 
     async def ready(self) -> None:
@@ -66,7 +71,8 @@ class Joined:
     async def call(self, *args: Arg) -> Any:
         """Make one of a batch's calls. Raises RedisLost, or redis's ResponseError."""
         wire = self._wire
-        await wire.ready()
+        if not wire.up:
+            await wire.ready()
         if not self._waiting:
             wire.post(self)
         future: asyncio.Future[Any] = wire.loop.create_future()

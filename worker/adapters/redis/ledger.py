@@ -15,7 +15,7 @@ from worker.adapters.redis.inbox import read_grants, read_state
 from worker.adapters.redis.room import Room
 from worker.adapters.redis.telling import Told, tell
 from worker.core.delivery import BeginAnswer, Begun, Early, Ended, Fenced, Grant, SettleAnswer, Settled, Stale
-from worker.core.state import Memo, ServiceState, differences, memo_to_text
+from worker.core.state import Memo, ServiceState, differences, memo_to_text, split
 
 #: What `settle.lua` is asked for: no lane, one with all that is known of its service, one without the snapshot.
 NONE, WHOLE, ENOUGH = 0, 1, 2
@@ -52,6 +52,8 @@ class RedisLedger:
         sent = room.clock.boot()
         prolong = grant.deadline - sent < lease / 2
         flat = differences(grant.state.snapshot, snapshot)
+        sets, drops = split(flat)
+        found = {name: text for name, text in evidence.items() if text}
         told = tell(grant.state.snapshot, snapshot, flat, cause_of(grant)) if flat else Told()
         body = ""
         if grant.receipt.status is ReceiptStatus.QUEUED:
@@ -70,16 +72,21 @@ class RedisLedger:
             told.kind,
             told.body,
             told.rest,
-            len(evidence) * 2 + 2,
+            len(found) * 2 + 2,
+            len(evidence) - len(found),
+            len(sets),
             "worker",
             room.name,
-            *_flat(evidence),
-            *flat,
+            *_flat(found),
+            *(name for name, text in evidence.items() if not text),
+            *sets,
+            *drops,
         )
         match answer[0]:
             case "ok":
                 room.clock.saw(int(answer[1]))
-                await room.saw_head(room.epoch, int(answer[2]))
+                if not room.saw(room.epoch, int(answer[2])):
+                    await room.ensure_epoch()
                 if prolong:
                     grant.deadline = max(grant.deadline, sent + lease)
                 return Begun(ver=answer[3], called_at=answer[4])
@@ -111,7 +118,8 @@ class RedisLedger:
             told = tell(grant.state.snapshot, change[0], flat, cause_of(grant)) if flat else told
         held = grant.receipt.status is ReceiptStatus.RUNNING  # the begin wrote whose it is
         begun = {"attempt": "1", "worker": room.name} if started else {}
-        outcome = {**begun, **outcome}
+        sets, drops = split(flat)
+        outcome = {**begun, **{name: text for name, text in outcome.items() if text}}
         answer = await room.run_joined(
             self._settle,
             grant.service,
@@ -128,16 +136,19 @@ class RedisLedger:
             room.token(),
             _body(grant.receipt, {"worker": room.name, **outcome} if held else outcome),
             len(outcome) * 2,
+            len(sets),
             *_flat(outcome),
-            *flat,
+            *sets,
+            *drops,
         )
         match answer[0]:
             case "ok":
                 room.clock.saw(int(answer[1]))
-                await room.saw_head(room.epoch, int(answer[2]))
+                if not room.saw(room.epoch, int(answer[2])):
+                    await room.ensure_epoch()
                 if change is not None:
                     room.known.keep(grant.service, ServiceState(*change, answer[3]), memo)
-                grants = await read_grants(room, answer[4], sent + limits.lease)
+                grants = answer[4] and await read_grants(room, answer[4], sent + limits.lease)
                 return Settled(grants[0] if grants else None)
             case "done":
                 return Settled()
@@ -176,10 +187,10 @@ class RedisLedger:
 
 def _body(receipt: Receipt, facts: Mapping[str, str]) -> str:
     """Return the receipt with these facts, as the beginning of JSON; their text is the wire's."""
-    typed: dict[str, object] = {name: text or None for name, text in facts.items()}
-    for name in _TYPED.keys() & typed.keys():
-        if text := typed[name]:
-            typed[name] = _TYPED[name](text)
+    typed: dict[str, object] = {
+        name: (_TYPED[name](text) if name in _TYPED else text) if text else None
+        for name, text in facts.items()
+    }
     return receipt_body(receipt, **typed).decode()
 
 

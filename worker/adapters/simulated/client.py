@@ -214,9 +214,12 @@ class _Stream:
 
     def _hear(self, event: Event) -> None:
         shared, own = self._faults
-        if shared.losing or own.losing:
-            self._heard = event.number
-        if self._broken or shared.stalled or own.stalled:
+        if shared.active or own.active:
+            if shared.losing or own.losing:
+                self._heard = event.number
+            if shared.stalled or own.stalled:
+                return
+        if self._broken:
             return
         if self._heard == event.number - 1:
             self._take(event)

@@ -48,17 +48,21 @@ class EventLog:
     def __init__(self) -> None:
         self.last = 0
         self._kept: deque[Event] = deque(maxlen=KEPT_EVENTS)
-        self._listeners: dict[Listener, None] = {}
+        self._told: tuple[Listener, ...] = ()
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event from now on; return how to stop that."""
-        self._listeners[listener] = None
-        return lambda: self._listeners.pop(listener, None)
+        self._told = (*self._told, listener)
+
+        def silence() -> None:
+            self._told = tuple(one for one in self._told if one != listener)
+
+        return silence
 
     def add(self, event: Event) -> None:
         """Keep it and tell everyone."""
         self._kept.append(event)
-        for listener in tuple(self._listeners):
+        for listener in self._told:
             listener(event)
 
     def after(self, number: int) -> list[Event]:

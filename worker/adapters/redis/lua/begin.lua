@@ -5,7 +5,8 @@
 --       1 service  2 id  3 token  4 ms to prolong the lease to (0: leave it)  5 ver  6 memo ('' leaves the service alone)
 --       7 body of the started event's receipt, for a first begin
 --       8 kind of the snapshot's event ('' none)  9 its body  10 its rest  11 number of receipt arguments
---       12.. receipt field, value, ... (the evidence; '' deletes), then snapshot field, value, ...
+--       12 number of receipt fields to delete  13 number of snapshot arguments
+--       14.. receipt field, value, ... (the evidence), the names to delete, snapshot field, value, ..., names of these to delete
 -- Returns of each {'ok', now ms, revision, ver, called_at} | {'fenced'} | {'ended', status} | {'stale', snapshot, ver, memo}
 --         | {'refused', why}
 -- Errors  NOEPOCH, WRONGTYPE: nothing was written, but that a number of `seq` may be used up.
@@ -24,7 +25,7 @@ local function end_late(id)
   return {'ended', 'expired'}
 end
 
-local function begin(service, id, token, lease, ver, memo, body, kind, snapshot, rest, count, ...)
+local function begin(service, id, token, lease, ver, memo, body, kind, snapshot, rest, count, gone, sets, ...)
   local facts = redis.call('HMGET', receipt_key(id), 'status', 'started_at', 'duplicates', 'losses')
   local status = facts[1]
   if not holds_lease(service, id, token) or (status ~= 'queued' and status ~= 'running') then return {'fenced'} end
@@ -41,26 +42,22 @@ local function begin(service, id, token, lease, ver, memo, body, kind, snapshot,
   if not refused and tells then refused = tell_snapshot(kind, service, snapshot, rest) end
   if refused then return refused end
 
-  local given, sets, drops = {...}, {'called_at', STAMP}, {}
-  if first then sets = {'called_at', STAMP, 'status', 'running', 'attempt', '1', 'started_at', STAMP} end
-  count = tonumber(count)
-  for i = 1, count, 2 do
-    if given[i + 1] ~= '' then
-      sets[#sets + 1], sets[#sets + 2] = given[i], given[i + 1]
-    else
-      drops[#drops + 1] = given[i]
-    end
+  local given = {...}
+  count, gone = tonumber(count), tonumber(gone)
+  if first then
+    redis.call('HSET', receipt_key(id), 'called_at', STAMP, 'status', 'running', 'attempt', '1', 'started_at', STAMP, unpack(given, 1, count))
+    redis.call('ZREM', EXPIRIES, id, unpack(joiners))
+    if facts[4] then redis.call('HDEL', receipt_key(id), 'losses') end
+  else
+    redis.call('HSET', receipt_key(id), 'called_at', STAMP, unpack(given, 1, count))
+    if gone > 0 then redis.call('HDEL', receipt_key(id), unpack(given, count + 1, count + gone)) end
   end
-  redis.call('HSET', receipt_key(id), unpack(sets))
-  if first then redis.call('ZREM', EXPIRIES, id, unpack(joiners)) end
-  if first and facts[4] then drops[#drops + 1] = 'losses' end
-  if #drops > 0 then redis.call('HDEL', receipt_key(id), unpack(drops)) end
   if lease ~= '0' then redis.call('ZADD', LEASES, string.format('%d', NOW + tonumber(lease)), service) end
   if tells then
-    ver = write_snapshot(service, {unpack(given, count + 1)}, ver, memo, number, REVISION)
+    ver = write_snapshot(service, given, count + gone + 1, tonumber(sets), ver, memo, number, REVISION)
     if kind == 'discovered' then redis.call('SADD', SERVICES, service) end
   elseif memo ~= '' then
-    ver = write_snapshot(service, {}, ver, memo, number, false) -- a new version: the observer must not write over the memo
+    ver = write_snapshot(service, {}, 1, 0, ver, memo, number, nil) -- a new version: the observer must not write over the memo
   end
   return {'ok', tostring(NOW), string.format('%d', REVISION), ver, STAMP}
 end

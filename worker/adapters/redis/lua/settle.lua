@@ -5,7 +5,7 @@
 --       1 service  2 id  3 token  4 body of the started event's receipt, when it begins and settles in this step ('' not)
 --       5 overdue_only 0|1  6 ver  7 memo ('' leaves the service alone)  8 kind of the snapshot's event ('' none)  9 its body  10 its rest
 --       11 want (0 no lane, 1 one, 2 one without its service's snapshot)  12 token of the next  13 body of the settled event's receipt  14 number of receipt arguments
---       15.. receipt field, value, ..., then snapshot field, value, ...
+--       15 number of snapshot arguments  16.. receipt field, value, ..., snapshot field, value, ..., names of these to delete
 -- Returns of each {'ok', now ms, revision, ver, grants} | {'done'} (this token settled it before) | {'fenced'} | {'ended', status}
 --         | {'early'} | {'stale', snapshot, ver, memo} | {'refused', why}
 -- Errors  NOEPOCH, WRONGTYPE: nothing was written, but that a number of `seq` may be used up.
@@ -55,7 +55,7 @@ local function grant_next(service, token, lean)
   return grant
 end
 
-local function settle(service, id, token, started, overdue, ver, memo, kind, snapshot, rest, want, next_token, body, count, ...)
+local function settle(service, id, token, started, overdue, ver, memo, kind, snapshot, rest, want, next_token, body, count, sets, ...)
   local facts = redis.call('HMGET', receipt_key(id), 'status', 'lease', 'entry', 'duplicates', 'called_at', 'started_at', 'losses')
   local status, entry, duplicates, called_at, started_at = facts[1], facts[3], facts[4], facts[5], facts[6]
   if status and status ~= 'queued' and status ~= 'running' then return {facts[2] == token and 'done' or 'fenced'} end
@@ -89,19 +89,11 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   local given = {...}
   count = tonumber(count)
   if writes then
-    ver = write_snapshot(service, {unpack(given, count + 1)}, ver, memo, number, told)
+    ver = write_snapshot(service, given, count + 1, tonumber(sets), ver, memo, number, told)
     if kind == 'discovered' then redis.call('SADD', SERVICES, service) end
   end
-  local sets = {'finished_at', STAMP, 'lease', token, 'revision', string.format('%d', REVISION)}
-  if started_at then
-    sets[7], sets[8] = 'started_at', started_at
-  end
-  for i = 1, count, 2 do
-    if given[i + 1] ~= '' then
-      sets[#sets + 1], sets[#sets + 2] = given[i], given[i + 1]
-    end
-  end
-  redis.call('HSET', receipt_key(id), unpack(sets))
+  redis.call('HSET', receipt_key(id), 'finished_at', STAMP, 'lease', token, 'revision', string.format('%d', REVISION), unpack(given, 1, count))
+  if started ~= '' and queued then redis.call('HSET', receipt_key(id), 'started_at', started_at) end
   redis.call('PEXPIRE', receipt_key(id), window)
   if queued then redis.call('ZREM', EXPIRIES, id) end
   if facts[7] then redis.call('HDEL', receipt_key(id), 'losses') end
