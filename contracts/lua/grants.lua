@@ -14,7 +14,7 @@ end
 -- with a key of a wrong type is put into who.unsound.
 local function grant_head(service, who)
   local function unsound() who.unsound[#who.unsound + 1] = service end
-  local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
+  local heads = redis.pcall('ZRANGE', lane_key(service), '0', '0')
   if heads.err then return unsound() end
   local id = heads[1]
   if not id then return nil end

@@ -2,7 +2,7 @@
 
 -- Gives the joiners of a target that has ended its outcome, each with a settled event of its own.
 local function settle_joiners(target, id, window)
-  local joiners = redis.call('LRANGE', joiners_key(id), 0, -1)
+  local joiners = redis.call('LRANGE', joiners_key(id), '0', '-1')
   for i = 1, #joiners do
     local receipt = receipt_of(joiners[i])
     if receipt and not SETTLED[receipt.status] then

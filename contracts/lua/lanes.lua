@@ -67,7 +67,7 @@ local function hand_place_on(target)
   local lane, score = lane_key(target.service), redis.call('ZSCORE', lane_key(target.service), target.id)
   redis.call('ZADD', lane, score, heir)
   redis.call('HDEL', receipt_key(heir), 'coalesced_into')
-  local others = redis.call('LRANGE', joiners_key(target.id), 0, -1)
+  local others = redis.call('LRANGE', joiners_key(target.id), '0', '-1')
   if #others > 0 then redis.call('RENAME', joiners_key(target.id), joiners_key(heir)) end
   for i = 1, #others do
     if redis.call('TYPE', receipt_key(others[i])).ok == 'hash' then redis.call('HSET', receipt_key(others[i]), 'coalesced_into', heir) end

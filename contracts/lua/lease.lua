@@ -17,7 +17,7 @@ local function enter_lane(service, id, first)
   if not redis.call('ZSCORE', LEASES, service) then make_ready(service, turn) end
 end
 
-local function lane_head(service) return redis.call('ZRANGE', lane_key(service), 0, 0)[1] end
+local function lane_head(service) return redis.call('ZRANGE', lane_key(service), '0', '0')[1] end
 
 -- Frees the lane for whoever takes its next head. Returns whether there is one.
 local function release_lane(service)
@@ -45,7 +45,7 @@ end
 
 -- Gives the head to a worker where it is plain: queued, and of this lane. Else nil, and writes nothing.
 local function lease_plain_head(service, who)
-  local heads = redis.pcall('ZRANGE', lane_key(service), 0, 0)
+  local heads = redis.pcall('ZRANGE', lane_key(service), '0', '0')
   local receipt = heads[1] and redis.pcall('HGETALL', receipt_key(heads[1])) or {}
   local queued, ours = false, false
   for i = 1, #receipt, 2 do

@@ -4,7 +4,7 @@ Text answers; bytes that are no UTF-8 come and go as lone surrogates (`surrogate
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -128,6 +128,7 @@ class Room:
         self.keys = keys or Keys()
         self._simulated = clock is not None
         self._calls = 0
+        self._gathered: list[tuple[Sequence[object], tuple[object, ...]]] | None = None
         self.now = 0
         if clock is not None:
             self.at(clock)
@@ -164,10 +165,22 @@ class Room:
 
     def joined(self, name: str, shared: Sequence[object], *args: object) -> Any:
         """Run a script that takes a batch on one command; what it refuses is raised."""
+        if self._gathered is not None:
+            self._gathered.append((shared, args))
+            return ["ok", "", "", "", []]
         [answer] = self.call(name, *shared, len(args), *args)
         if answer[0] == "refused":
             raise redis.exceptions.ResponseError(answer[1])
         return answer
+
+    def together(self, name: str, *calls: Callable[[], object]) -> Any:
+        """Make calls of one script as one batch; return the script's answers."""
+        self._gathered = []
+        for call in calls:
+            call()
+        gathered, self._gathered = self._gathered, None
+        words = [word for _, args in gathered for word in (len(args), *args)]
+        return self.call(name, *gathered[0][0], *words)
 
     def epoch(
         self, *, random: str = "0123abcd", seen: str = "", revision: int = 0, forced: bool = False

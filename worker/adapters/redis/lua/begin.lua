@@ -32,7 +32,7 @@ local function begin(service, id, token, lease, ver, memo, body, kind, snapshot,
   local first, tells = status == 'queued', kind ~= ''
   if first and (tonumber(redis.call('ZSCORE', EXPIRIES, id) or '') or NOW + 1) <= NOW then return end_late(id) end
   if not same_version(service, ver, tells) then return stale(service) end
-  local joiners = first and redis.call('LRANGE', joiners_key(id), 0, -1)
+  local joiners = first and redis.call('LRANGE', joiners_key(id), '0', '-1')
   if kind == 'discovered' then redis.call('SISMEMBER', SERVICES, service) end
 
   local number = ticket()

@@ -10,11 +10,12 @@
 --         | {'early'} | {'stale', snapshot, ver, memo} | {'refused', why}
 -- Errors  NOEPOCH, WRONGTYPE: nothing was written, but that a number of `seq` may be used up.
 -- Invariant: acknowledged only together with a settled receipt and its event. Goes on out of memory, but gives no lane then.
-local window = tonumber(ARGV[1])
+local window = ARGV[1]
 local who = {worker = ARGV[3], instance = ARGV[4], lease = tonumber(ARGV[2])}
 local wrong = require_types({COMMANDS, 'stream'}) or open_log()
 if wrong then return wrong end
 
+local DONE = {} -- entries that go
 local LOOKS = {} -- services to look at, as fields of one entry for the observer
 local FULL = false -- out of memory
 -- The batch's number. Out of memory too: PERSIST is a write that is allowed then, changes nothing, and opens the way for the others.
@@ -33,7 +34,7 @@ local function end_late(id)
   if TOLD then keep_revision() end
   local why = require_types(LANE_TYPES) or open_events()
   if why then return why end
-  expire(receipt_of(id), window)
+  expire(receipt_of(id), tonumber(window))
   return {'ended', 'expired'}
 end
 
@@ -44,7 +45,7 @@ end
 
 local function end_joiners(id)
   -- include-here: json fields events parse receipts joiners
-  settle_joiners(read_hash(receipt_key(id)), id, window)
+  settle_joiners(read_hash(receipt_key(id)), id, tonumber(window))
 end
 
 -- The lane that waits longest, where its head is plain; the rest is for take.
@@ -69,7 +70,7 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   local joined = redis.call('LLEN', joiners_key(id)) > 0
   if joined then redis.call('ZSCORE', EXPIRIES, id) end
   local length = redis.call('ZCARD', lane_key(service))
-  local following = redis.call('ZRANGE', READY, 0, 0)[1]
+  local following = redis.call('ZRANGE', READY, '0', '0')[1]
 
   -- The events come before the hashes, because the first of them may be refused.
   local number = number_or_make_room()
@@ -97,10 +98,7 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   redis.call('PEXPIRE', receipt_key(id), window)
   if queued then redis.call('ZREM', EXPIRIES, id) end
   if facts[7] then redis.call('HDEL', receipt_key(id), 'losses') end
-  if entry then
-    redis.pcall('XACK', COMMANDS, GROUP, entry)
-    redis.pcall('XDEL', COMMANDS, entry)
-  end
+  DONE[#DONE + 1] = entry
   local more = length > redis.call('ZREM', lane_key(service), id)
   redis.call('DEL', lease_key(service))
   redis.call('ZREM', LEASES, service)
@@ -116,6 +114,14 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   return {'ok', tostring(NOW), string.format('%d', REVISION), ver, grants}
 end
 
+local function failed(...) return type(redis.pcall(...)) == 'table' end
+
 local answers = each(5, settle)
+if DONE[1] and (failed('XACK', COMMANDS, GROUP, unpack(DONE)) or failed('XDEL', COMMANDS, unpack(DONE))) then
+  for _, entry in ipairs(DONE) do -- a receipt that somebody wrote by hand names no entry: the others go all the same
+    redis.pcall('XACK', COMMANDS, GROUP, entry)
+    redis.pcall('XDEL', COMMANDS, entry)
+  end
+end
 if LOOKS[1] then redis.pcall('XADD', RELOOK, 'MAXLEN', '~', '1000', '*', unpack(LOOKS)) end -- a hint; the period finds what it does not
 return answers

@@ -24,7 +24,7 @@ end
 local function look_ahead()
   next_due = 0
   for _, zset in ipairs({LEASES, EXPIRIES, SCHEDULED}) do
-    local head = redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')
+    local head = redis.call('ZRANGE', zset, '0', '0', 'WITHSCORES')
     sooner(head[2] and tonumber(head[2]) or 0)
   end
   return next_due > 0 and next_due <= NOW
