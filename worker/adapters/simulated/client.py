@@ -244,18 +244,8 @@ class _Stream:
             self._take(event)
 
     def _take(self, event: Event) -> None:
-        self._heard = event.number
-        if event.action not in NOISE and event.labels.get("pointsman.enable") == "true":
-            self.box.put(_hint(event))
-
-
-def _hint(event: Event) -> EngineHint:
-    code = event.attributes.get("exitCode")
-    return EngineHint(
-        container_id=event.container_id,
-        name=event.name,
-        action=event.action,
-        time_ns=event.time_ns,
-        labels=event.labels,
-        exit_code=None if code is None else int(code),
-    )
+        number, container_id, name, _, labels, action, time_ns, attributes = event
+        self._heard = number
+        if action not in NOISE and labels.get("pointsman.enable") == "true":
+            code = int(attributes["exitCode"]) if "exitCode" in attributes else None
+            self.box.put(EngineHint(container_id, name, action, time_ns, labels, code))

@@ -72,8 +72,11 @@ class Registry:
 
     def now(self) -> int:
         """Return the time; no two answers are the same."""
-        self._last_ns = max(self._clock(), self._last_ns + 1)
-        return self._last_ns
+        now = self._clock()
+        if now <= self._last_ns:
+            now = self._last_ns + 1
+        self._last_ns = now
+        return now
 
     def create(
         self,
