@@ -53,7 +53,8 @@ class Blocking:
         try:
             if self.client_id is None:
                 await connection.connect()
-                [self.client_id] = await self._exchange(connection, ("CLIENT", "ID"))
+                [named] = await self._exchange(connection, ("CLIENT", "ID"))
+                self.client_id = None if isinstance(named, ResponseError) else named
             answers = await self._exchange(connection, *commands)
         except BaseException:
             self.client_id = None
