@@ -171,7 +171,9 @@ class Floor:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         wall, used = time.perf_counter() - began, _cpu() - cpu
         report = {"n": self._done, "wall_s": wall, "cpu_s": used, "rss_mib": peak}
-        self._out.write_text(json.dumps(report))
+        fresh = self._out.with_suffix(".fresh")
+        fresh.write_text(json.dumps(report))
+        fresh.replace(self._out)
 
     async def _one(self, slots: asyncio.Semaphore, entry: str, service: str, command: str) -> None:
         receipt, state = RECEIPT + command, STATE + service

@@ -343,6 +343,7 @@ class Proxy:
         self.let_go()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
+        await asyncio.sleep(0)  # a transport that was aborted is closed in the next turn of the loop
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         me = asyncio.current_task()
