@@ -214,7 +214,9 @@ async def test_each_service_lives_through_its_commands_in_the_streams_order(
             for before, after in itertools.pairwise(done):
                 assert (before.ended or after.began + 1) <= after.began, f"seed {SEED}: {name}"
         assert simulated.overlaps == []
-        assert crew.befallen["kill"] > 2, crew.befallen
+        # How much befalls the workers depends on how soon they are done.
+        assert crew.befallen["kill"] >= 1, crew.befallen
+        assert sum(crew.befallen.values()) >= 5, crew.befallen
         assert recovered > 0 or COMMANDS < 1000
         assert len(takers) > WORKERS, takers
 
