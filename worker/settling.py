@@ -1,6 +1,6 @@
 """How a held command ends: the outcome that its receipt gets, and what its end makes of the service."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from contracts.commands import Action
@@ -14,6 +14,9 @@ from worker.core.state import Memo
 from worker.course import Course, LeaseLost
 from worker.patience import Patience
 from worker.ports import Clock, Ledger
+
+#: What an end makes of the service; None leaves it as it was.
+Change = tuple[Snapshot, Memo] | None
 
 _DONE = {
     Action.RESTART: "Service '{}' restart initiated",
@@ -61,54 +64,55 @@ class Settling:
     ) -> Grant | None:
         """Settle with what the last look showed; on a changed service, work the change out anew."""
         grant = course.grant
+
+        def change() -> Change:
+            if look is None:
+                return at_end_unseen(grant.state, grant.receipt)
+            now = self._clock.redis_ms()
+            return at_settle(
+                grant.state,
+                grant.receipt,
+                course.action,
+                grant.service,
+                look,
+                done=done,
+                now_ms=now,
+                observed_at=format_ms(now),
+            )
+
+        return await self._end(course, outcome, change)
+
+    async def engine_gone(self, course: Course) -> Grant | None:
+        """Settle with 503, by Redis TIME: the deadline came and the engine had not answered."""
+        grant = course.grant
+        outcome = failure("503", "engine_unavailable", "The engine did not answer before the command expired")
+        return await self._end(
+            course, outcome, lambda: at_end_unseen(grant.state, grant.receipt), overdue_only=True
+        )
+
+    async def _end(
+        self,
+        course: Course,
+        outcome: Mapping[str, str],
+        change: Callable[[], Change],
+        *,
+        overdue_only: bool = False,
+    ) -> Grant | None:
+        """Settle; on a changed service, work its `change` out anew. With `overdue_only` not before the deadline."""
+        grant = course.grant
         while True:
-            change: tuple[Snapshot, Memo] | None = at_end_unseen(grant.state, grant.receipt)
-            if look is not None:
-                now = self._clock.redis_ms()
-                change = at_settle(
-                    grant.state,
-                    grant.receipt,
-                    course.action,
-                    grant.service,
-                    look,
-                    done=done,
-                    now_ms=now,
-                    observed_at=format_ms(now),
-                )
-            answer = await self._ledger.settle(grant, outcome, change, want=True)
+            answer = await self._ledger.settle(grant, outcome, change(), overdue_only=overdue_only, want=True)
             match answer:
                 case Settled(next=following):
                     return following
                 case Stale(state=state):
                     grant.state = state
+                case Early() if overdue_only:
+                    await self._patience.rest(course, 0.05)
                 case Fenced() | Early():
                     raise LeaseLost(grant.id)
                 case Ended():
                     return None
-                case _:
-                    assert_never(answer)
-
-    async def engine_gone(self, course: Course) -> Grant | None:
-        """Settle with 503, by Redis TIME: the deadline came and the engine had not answered."""
-        while True:
-            answer = await self._ledger.settle(
-                course.grant,
-                failure("503", "engine_unavailable", "The engine did not answer before the command expired"),
-                at_end_unseen(course.grant.state, course.grant.receipt),
-                overdue_only=True,
-                want=True,
-            )
-            match answer:
-                case Settled(next=following):
-                    return following
-                case Early():
-                    await self._patience.rest(course, 0.05)
-                case Fenced():
-                    raise LeaseLost(course.grant.id)
-                case Ended():
-                    return None
-                case Stale(state=state):
-                    course.grant.state = state
                 case _:
                     assert_never(answer)
 

@@ -1,4 +1,5 @@
 -- intake: one stream entry into its lane, its receipt, or the dead letters. Needs lanes (and what those need).
+-- include: entry
 -- Safe to repeat: an entry that its receipt names is that command, whatever became of it since.
 
 -- Writes the receipt that an entry gets at its own stream id when it is refused before it is anybody's command. Where something
@@ -56,14 +57,6 @@ local function resume_command(receipt, window)
   else
     place_command(receipt, window)
   end
-end
-
--- The id that an entry names, whatever else it holds.
-local function named_id(flat)
-  for i = 1, #flat, 2 do
-    if flat[i] == 'id' then return flat[i + 1] end
-  end
-  return nil
 end
 
 local function wrong_lane(service, id)

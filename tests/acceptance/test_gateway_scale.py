@@ -86,7 +86,7 @@ async def test_five_hundred_streams_are_each_complete_and_in_order(served: tuple
         began = time.perf_counter()
         for start in range(0, CHANGES, 20):
             book.change_many((names[n], {"failure_count": n}) for n in range(start, start + 20))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a turn of the loop, so that the readers take part meanwhile
         everything = await asyncio.gather(*readers)
         took = time.perf_counter() - began
     assert {tuple(found) for found in everything} == {tuple(range(CHANGES + 1))}

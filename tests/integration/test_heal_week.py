@@ -85,7 +85,7 @@ def test_a_week(redis_server: RedisServer) -> None:
         add("needy", "ai", "crashing", "unheard-of")
         add("left-alone", "ai", exit_after=1.0, labels={"pointsman.self-heal": "false"})
 
-        async def a_week() -> None:
+        async def a_week() -> None:  # it sleeps on the loop's virtual time, which jumps
             await asyncio.sleep(60)
             for name, after in (("crashing", 0.0), ("flapping", 3.0), ("hopeless", 1.0)):
                 engine.container(name).behaviour.exit_after = after
@@ -177,7 +177,7 @@ def test_after_an_outage_of_everything_few_are_healed_at_once_and_in_order(redis
                     start_delay=2.0,
                 )
 
-        async def outage() -> None:
+        async def outage() -> None:  # on virtual time too
             await asyncio.sleep(30)
             engine.outage()
             for name in names:

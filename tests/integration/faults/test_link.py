@@ -34,7 +34,7 @@ class _Load:
 
     def __init__(self, link: Link, pause: float = 0.0) -> None:
         self.link = link
-        self.pause = pause
+        self.pause = pause  # the load's pace; nothing is waited for by it
         self.done = self.lost = 0
         self.over = False
         self.callers = [asyncio.create_task(self._call()) for _ in range(30)]

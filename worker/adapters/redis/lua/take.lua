@@ -1,5 +1,5 @@
 -- take: move everything forward that is due, read new entries into their lanes, give out lanes. One atomic step.
--- include: keys time log rfc3339 lease
+-- include: keys time log rfc3339 lease entry
 -- KEYS  1 commands stream
 -- ARGV  1 worker  2 instance  3 token (unique for this call)  4 free (lanes wanted)  5 state_only 0|1  6 count (entries to read)
 --       7 lease ms  8 window ms  9 default time to live ms  10 max attempts
@@ -129,10 +129,7 @@ end
 
 -- A command that was published, is queued and has nothing about it; says whether it was one.
 local function accept_plain(entry, flat)
-  local id
-  for i = 1, #flat, 2 do
-    if flat[i] == 'id' then id = flat[i + 1] end
-  end
+  local id = named_id(flat)
   if not id then return false end
   local known = redis.pcall('HMGET', receipt_key(id), 'entry', 'status', 'service', 'expires_at', 'coalesce', 'not_before', 'coalesced_into')
   local service = known[3]
