@@ -1,6 +1,7 @@
 """A heal is an ordinary command: its order, its refusals, its ends; and who waits for whom."""
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from contracts.times import parse_ms
 from publisher import Publisher
 from tests.support.clinic import Clinic
 from tests.support.waiting import eventually, holds
+from worker.adapters.clock import SystemClock
 from worker.app import Worker
 from worker.core.container import Health
 
@@ -74,9 +76,11 @@ async def test_a_heal_that_finds_nothing_to_heal_is_refused_and_planned_no_more(
         await clinic.becomes("web", status="running")
         clinic.engine.kill("web")
         await clinic.becomes("web", status="stopped", failure_count="1")
-        # It comes back by itself as the heal is published, unseen by the observer.
+        # It comes back by itself as the heal is published, unseen by the observer: no look at the death is left.
+        agenda = worker.observer.agenda
+        await eventually(lambda: not agenda._busy and (agenda.next_due() or inf) > SystemClock().boot())
         clinic.engine.lose_events()
-        worker.observer.agenda.look_soon = lambda *_, **__: None  # type: ignore[method-assign]
+        agenda.look_soon = lambda *_, **__: None  # type: ignore[method-assign]
         await worker.engine.start(clinic.engine.look("web").id)
         receipt = (await eventually(lambda: heals(clinic, "web")))[0]
         assert (receipt["status"], receipt["code"], receipt["error"]) == (
