@@ -327,6 +327,39 @@ async def test_commands_under_way_are_seen_cancelled_and_their_outcomes_told(sta
     assert await sight.page.locator(".toast", has_text="no such device").count() == 1
 
 
+async def test_a_command_that_failed_before_its_answer_is_told_as_failed_not_as_refused(
+    stage: Scene, browser: Sights
+):
+    stage.add(
+        "stubborn", start_error="no such device", running=False, labels={"pointsman.self-heal": "false"}
+    )
+    await stage.worker()
+    served = await stage.gateway(heartbeat=0.3)
+    await stage.known(served, "stubborn")
+    sight = await browser.open(served.url)
+    await sight.live()
+    answers = []
+
+    async def late(route):
+        """Hand on what the gateway says of the same request once the command has settled."""
+
+        async def settled():
+            answers.append(await route.fetch())
+            return answers[-1].status != 202
+
+        await eventually(settled, what="the settled answer")
+        await route.fulfill(response=answers[-1])
+
+    await sight.page.route("**/services/stubborn/start", late)
+    await sight.ask("start", "stubborn")
+    await expect(sight.page.locator(".toast", has_text="Start stubborn: failed")).to_contain_text(
+        "no such device"
+    )
+    assert answers[-1].status == 500
+    assert await sight.page.locator(".toast", has_text="no such device").count() == 1
+    assert len((await served.http.get("/api/system/commands")).json()["commands"]) == 1
+
+
 async def test_a_service_has_a_page_with_its_story_and_its_commands(stage: Scene, browser: Sights):
     stage.add("rtdetr", category="ai", display="RT-DETR", port=8001, image="org/rtdetr:1")
     await stage.worker()

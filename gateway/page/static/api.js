@@ -4,12 +4,13 @@ import { problemOf } from "./stream.js";
 
 const TOKEN = "pointsman.token";
 
-/** An answer that is no success; `status` 0 is no answer at all. */
+/** An answer that is no success; `status` 0 is no answer at all, `command` names one that was taken all the same. */
 export class ApiError extends Error {
-  constructor(problem) {
+  constructor(problem, command = null) {
     super(problem.detail);
     this.status = problem.status;
     this.code = problem.code;
+    this.command = command;
   }
 }
 
@@ -54,7 +55,7 @@ export class Api {
     } catch {
       throw new ApiError({ status: 0, code: "no_answer", detail: "The gateway does not answer" });
     }
-    if (!response.ok) throw new ApiError(await problemOf(response));
+    if (!response.ok) throw new ApiError(await problemOf(response), response.headers.get("pointsman-command"));
     const answer = response.status === 204 ? null : await response.json();
     return { answer, headers: response.headers };
   }
@@ -67,10 +68,15 @@ export class Api {
     return (await this.call("GET", "/api/rooms")).answer.rooms;
   }
 
-  /** Ask for an action and return the command's id; what comes of it is told by the stream. */
+  /** Ask for an action and return the command's id; what comes of it is told by the stream, a failure at once too. */
   async act(name, action, body) {
     const address = `${this.base}/services/${encodeURIComponent(name)}/${action}`;
-    return await this.publish(address, { body, headers: { prefer: "respond-async", "idempotency-key": newKey() } });
+    try {
+      return await this.publish(address, { body, headers: { prefer: "respond-async", "idempotency-key": newKey() } });
+    } catch (error) {
+      if (error.command === null) throw error;
+      return error.command;
+    }
   }
 
   /** Publish; without an answer once more, which the key makes safe. */
