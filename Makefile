@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 RINGS  := unit conformance integration acceptance
 RING   ?=
 ARGS   ?=
+# Tests wait more than they compute: two files at a time, also on two cores.
+JOBS   ?= 2
 ENGINE ?=
 export PYTHON
 
@@ -19,10 +21,10 @@ help: ## list the targets
 demo: $(VENV)/.demo ## see it work within a minute; ENGINE=docker for real containers
 	@$(BIN)/pointsman demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/.dev ## run all rings of tests, or RING=unit|conformance|integration|acceptance; ARGS go to pytest
+test: $(VENV)/.dev ## run all rings of tests, or RING=unit|conformance|integration|acceptance; JOBS at a time; ARGS go to pytest
 	@$(if $(filter-out $(RINGS),$(RING)),echo "RING is one or more of: $(RINGS)" >&2; exit 2,:)
 	@$(if $(filter-out unit,$(RING))$(if $(RING),,all),scripts/install-test-deps,:)
-	@PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin" $(BIN)/pytest $(if $(RING),$(addprefix tests/,$(RING)),tests) $(ARGS)
+	@PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin" $(BIN)/pytest -n $(JOBS) --dist loadfile $(if $(RING),$(addprefix tests/,$(RING)),tests) $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .

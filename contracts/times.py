@@ -9,7 +9,9 @@ TIME_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1
 #: The last millisecond of the year 9999.
 MAX_MS = 253_402_300_799_999
 
-_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+#: Characters of a time up to its second, and of the longest fraction with its point and the `Z`.
+_TO_THE_SECOND, _LONGEST_REST = 19, 11
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _ADVICE = "write UTC of the years 1970 to 9999 as 2026-01-01T00:00:00.000Z"
 _SHOWN = 40
@@ -36,17 +38,19 @@ def parse_ms(text: str) -> int:
     milliseconds), `Z`; a day that exists, seconds 00 to 59, years 1970 to 9999. Else ValueError, with a
     sentence that says what to write.
     """
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text[:_SHOWN]!a} is not a time: {_ADVICE}")
-    second, fraction = match.groups()
-    ms = _parse_second(second)
-    return ms + int(fraction[:3].ljust(3, "0")) if fraction else ms
+    rest = text[_TO_THE_SECOND:]
+    digits = rest[1:-1]
+    fraction = rest[:1] == "." and rest[-1:] == "Z" and digits.isascii() and digits.isdigit()
+    if rest != "Z" and (not fraction or len(rest) > _LONGEST_REST):
+        raise ValueError(_no_time(text))
+    return _parse_second(text[:_TO_THE_SECOND]) + (int((digits + "00")[:3]) if fraction else 0)
 
 
 @lru_cache(maxsize=256)
 def _parse_second(text: str) -> int:
     """Return a time up to its second in milliseconds; as with `_format_second`, the same ones come again."""
+    if _SECOND.fullmatch(text) is None:
+        raise ValueError(_no_time(text))
     try:
         year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
         hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:])
@@ -56,6 +60,10 @@ def _parse_second(text: str) -> int:
     if moment < _FIRST:
         raise ValueError(f"'{text}' is before 1970: {_ADVICE}")
     return to_ms(moment)
+
+
+def _no_time(text: str) -> str:
+    return f"{text[:_SHOWN]!a} is not a time: {_ADVICE}"
 
 
 def to_ms(moment: datetime) -> int:

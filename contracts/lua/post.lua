@@ -7,16 +7,18 @@ local function post_command(flat, options)
   local command, _, why = parse_entry(flat)
   if not command then return {'malformed', why} end
   if not command.id then return {'malformed', 'field id is missing'} end
-  local wrong = require_types({receipt_key(command.id), 'hash', COMMANDS, 'stream', UNREAD, 'zset'})
+  local length = redis.pcall('XLEN', COMMANDS)
+  local held = redis.pcall('HGETALL', receipt_key(command.id))
+  local wrong = (type(length) == 'table' or held.err) and require_types({COMMANDS, 'stream', receipt_key(command.id), 'hash'})
+    or require_types({UNREAD, 'zset'})
   if wrong then return wrong end
-  local known = read_hash(receipt_key(command.id))
+  local known = #held > 0 and to_map(held)
   if known and fingerprint(known) ~= fingerprint(command) then
-    return {'conflict', redis.call('HGETALL', receipt_key(command.id))}
+    return {'conflict', held}
   elseif known then
     redis.call('HINCRBY', receipt_key(command.id), 'duplicates', 1)
     return {'duplicate', redis.call('HGETALL', receipt_key(command.id))}
   end
-  local length = redis.call('XLEN', COMMANDS)
   if options.limit > 0 and length >= options.limit then return {'full', tostring(length)} end
   local entry = redis.call('XADD', COMMANDS, '*', unpack(flat))
   local receipt = new_receipt(command, entry, options.ttl)
@@ -27,6 +29,8 @@ local function post_command(flat, options)
   return {'ok', written}
 end
 
+-- An error reply where a key of another type stands in its place.
 local function alive_workers(alive)
-  return redis.call('ZCOUNT', WORKERS, NOW - alive, '+inf')
+  local count = redis.pcall('ZCOUNT', WORKERS, NOW - alive, '+inf')
+  return type(count) == 'table' and require_types({WORKERS, 'zset'}) or count
 end

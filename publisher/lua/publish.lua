@@ -4,9 +4,8 @@
 -- ARGV  1 default time to live ms  2 limit of the stream's length (0 none)  3 worker wanted 0|1  4 alive ms  5.. field, value, ...
 -- Returns {'ok'|'duplicate'|'conflict', receipt, alive workers} | {'malformed', why} | {'full', length} | {'no_worker'}
 -- Invariant: all checks come before the first write.
-local wrong = require_types({WORKERS, 'zset'})
-if wrong then return wrong end
 local alive = alive_workers(tonumber(ARGV[4]))
+if type(alive) == 'table' then return alive end
 if ARGV[3] == '1' and alive == 0 then return {'no_worker'} end
 local flat = {}
 for i = 5, #ARGV do flat[#flat + 1] = ARGV[i] end

@@ -334,7 +334,7 @@ async def test_garbage_lands_in_dead_with_its_reason_and_the_next_command_still_
 async def test_one_of_two_workers_is_killed_and_the_other_finishes_the_restart_once(scene: Scene):
     container = await scene.make("slow", slow_term=3.0, stop_timeout=8)
     view = scene.view
-    await view.knows("slow")
+    await view.is_so("slow", status="running", desired="running")  # a first look may fall before its start
     command = await view.add("restart", "slow")
     receipt = await view.becomes(command, status="running")
     await eventually(lambda: scene.is_leaving(container), what="the engine has begun to stop it")

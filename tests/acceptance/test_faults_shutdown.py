@@ -85,8 +85,8 @@ async def test_an_idle_worker_leaves_at_once_and_says_goodbye(stage: Stage):
 
 
 async def test_what_ends_within_the_grace_is_finished_and_what_waits_goes_to_another(stage: Stage):
-    for name in ("slow", "next"):
-        await stage.add(name, stop_delay=1.5)
+    await stage.add("slow", stop_delay=4.0)  # longer than a worker takes to come up
+    await stage.add("next")
     first = await stage.worker("first", capacity=1, shutdown=10)
     for name in ("slow", "next"):
         await stage.view.knows(name)

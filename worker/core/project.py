@@ -40,15 +40,15 @@ def project(
     return tell(snapshot, memo, look), memo
 
 
-def began_ms(state: ServiceState, container: Container, now_ms: int) -> int:
-    """Return when the container's run began, in ms of Redis TIME.
+def _began_ms(state: ServiceState, container: Container, run: str | None, now_ms: int) -> int:
+    """Return when the container's `run` began, in ms of Redis TIME.
 
     The engine's clock may be another. A run that the last look did not find began after that look and
     before now, whatever StartedAt says; at first sight there is only StartedAt to go by.
     """
-    memo, run = state.memo, run_of(container)
-    if memo.began is not None and memo.began[0] == run:
-        return memo.began[1]
+    known = state.memo.began
+    if known is not None and known[0] == run:
+        return known[1]
     try:
         began = parse_ms(container.started_at)
     except ValueError:
@@ -66,7 +66,7 @@ def _present(
     old, memo = state.snapshot, state.memo
     run = run_of(container)
     desired, settled = _desired(old, memo, look)
-    began = began_ms(state, container, now_ms)
+    began = _began_ms(state, container, run, now_ms)
     in_grace = memo.ready != run and now_ms < began + int(policy_for(labels).grace * 1000)
     seen = see(
         container,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from contracts.codec import decode_receipt, decode_snapshot, encode_snapshot
+from contracts.codec import decode_receipt, decode_snapshot, encode_snapshot, snapshot_body
 from contracts.errors import MalformedRecord
 from contracts.events import Cause, CauseKind
 from contracts.receipts import Receipt
@@ -17,7 +17,7 @@ from worker.adapters.redis.hearing import Hearing
 from worker.adapters.redis.inbox import read_state
 from worker.adapters.redis.joined import Arg
 from worker.adapters.redis.room import Room
-from worker.adapters.redis.telling import body_of, rest_of, tell
+from worker.adapters.redis.telling import rest_of, tell
 from worker.core.delivery import Claim, Fenced, Held, ObserveAnswer, Outdated, Stale, Written
 from worker.core.state import Memo, ServiceState, differences, memo_from_text, memo_to_text, split
 from worker.ports import RoomRefused
@@ -107,7 +107,7 @@ class RedisBoard:
         sets, drops = split(flat)
         told = tell(old.snapshot, new[0], flat, _OBSERVATION, always=republish)
         gone = rest_of([], new[0].status, _OBSERVATION) if exhausted else ""
-        body = told.body or (body_of(new[0]) if exhausted else "")
+        body = told.body or (snapshot_body(new[0]) if exhausted else b"")
         memo = memo_to_text(new[1])
         answer = await room.run(
             "observe",

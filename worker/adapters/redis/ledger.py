@@ -55,7 +55,7 @@ class RedisLedger:
         sets, drops = split(flat)
         found = {name: text for name, text in evidence.items() if text}
         told = tell(grant.state.snapshot, snapshot, flat, cause_of(grant)) if flat else Told()
-        body = ""
+        body = b""
         if grant.receipt.status is ReceiptStatus.QUEUED:
             body = _body(
                 grant.receipt, {"status": "running", "attempt": "1", "worker": room.name, **evidence}
@@ -185,13 +185,13 @@ class RedisLedger:
         await self._room.run("reconcile", self._room.instance, *(grant.token for grant in grants))
 
 
-def _body(receipt: Receipt, facts: Mapping[str, str]) -> str:
+def _body(receipt: Receipt, facts: Mapping[str, str]) -> bytes:
     """Return the receipt with these facts, as the beginning of JSON; their text is the wire's."""
     typed: dict[str, object] = {
         name: (_TYPED[name](text) if name in _TYPED else text) if text else None
         for name, text in facts.items()
     }
-    return receipt_body(receipt, **typed).decode()
+    return receipt_body(receipt, **typed)
 
 
 def _flat(facts: Mapping[str, str]) -> list[str]:

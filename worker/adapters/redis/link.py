@@ -154,6 +154,8 @@ class Link:
                 reply.set_exception(answer)
             else:
                 reply.set_result(answer)
+            # Who was answered asks on before the next answer is read, so that Redis has work meanwhile.
+            await asyncio.sleep(0)
 
     async def _watch(self) -> None:
         """End a connection on which the oldest call got no answer in time."""

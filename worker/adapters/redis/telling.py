@@ -15,13 +15,8 @@ class Told(NamedTuple):
     """An event's `kind` (discovered, changed; empty for none), its body, and the rest of its data, as JSON text."""
 
     kind: str = ""
-    body: str = ""
+    body: bytes = b""
     rest: str = ""
-
-
-def body_of(snapshot: Snapshot) -> str:
-    """Return the snapshot as the beginning of JSON."""
-    return snapshot_body(snapshot).decode()
 
 
 def rest_of(changed: Sequence[str], previous: str | None, cause: str) -> str:
@@ -40,4 +35,4 @@ def tell(
     if old is not None and not changed and not always:
         return Told()
     kind = "discovered" if old is None else "changed"
-    return Told(kind, body_of(new), rest_of(changed, old.status if old is not None else None, cause))
+    return Told(kind, snapshot_body(new), rest_of(changed, old.status if old is not None else None, cause))

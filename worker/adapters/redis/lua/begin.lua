@@ -13,6 +13,7 @@
 -- Invariant: no evidence, no call. A first begin counts attempt 1; a later one, by the same holder after a takeover or an
 -- engine outage, renews the evidence and counts nothing (the takeover did).
 local window = tonumber(ARGV[1])
+local BEGUN = {} -- what can expire no more
 local wrong = open_log()
 if wrong then return wrong end
 
@@ -46,7 +47,8 @@ local function begin(service, id, token, lease, ver, memo, body, kind, snapshot,
   count, gone = tonumber(count), tonumber(gone)
   if first then
     redis.call('HSET', receipt_key(id), 'called_at', STAMP, 'status', 'running', 'attempt', '1', 'started_at', STAMP, unpack(given, 1, count))
-    redis.call('ZREM', EXPIRIES, id, unpack(joiners))
+    BEGUN[#BEGUN + 1] = id
+    if joiners[1] then redis.call('ZREM', EXPIRIES, unpack(joiners)) end
     if facts[4] then redis.call('HDEL', receipt_key(id), 'losses') end
   else
     redis.call('HSET', receipt_key(id), 'called_at', STAMP, unpack(given, 1, count))
@@ -62,4 +64,6 @@ local function begin(service, id, token, lease, ver, memo, body, kind, snapshot,
   return {'ok', tostring(NOW), string.format('%d', REVISION), ver, STAMP}
 end
 
-return each(2, begin)
+local answers = each(2, begin)
+if BEGUN[1] then redis.call('ZREM', EXPIRIES, unpack(BEGUN)) end
+return answers

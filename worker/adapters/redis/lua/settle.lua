@@ -17,6 +17,8 @@ if wrong then return wrong end
 
 local DONE = {} -- entries that go
 local LOOKS = {} -- services to look at, as fields of one entry for the observer
+local FREED, LEASED = {}, {} -- services whose lanes nobody holds any more, and the keys of their leases
+local WANTS = {} -- who wants a lane: token, lean, and the list of grants that it goes to
 local FULL = false -- out of memory
 -- The batch's number. Out of memory too: PERSIST is a write that is allowed then, changes nothing, and opens the way for the others.
 local function number_or_make_room()
@@ -48,12 +50,21 @@ local function end_joiners(id)
   settle_joiners(read_hash(receipt_key(id)), id, tonumber(window))
 end
 
--- The lane that waits longest, where its head is plain; the rest is for take.
-local function grant_next(service, token, lean)
-  who.token, who.lean = token, lean
-  local grant = lease_plain_head(service, who)
-  if grant then redis.call('ZREM', READY, service) end
-  return grant
+-- Gives the lanes that wait longest, where their heads are plain, to those that want one; the rest is for take.
+local function grant_next()
+  local heads, at = redis.pcall('ZPOPMIN', READY, #WANTS), 1
+  if heads.err then return end
+  for _, wish in ipairs(WANTS) do
+    who.token, who.lean = wish.token, wish.lean
+    local grant
+    while heads[at] and not grant do
+      grant = lease_plain_head(heads[at], who)
+      if not grant then redis.call('ZADD', READY, heads[at + 1], heads[at]) end
+      at = at + 2
+    end
+    wish.grants[1] = grant
+  end
+  keep_leases(who)
 end
 
 local function settle(service, id, token, started, overdue, ver, memo, kind, snapshot, rest, want, next_token, body, count, sets, ...)
@@ -70,7 +81,7 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   local joined = redis.call('LLEN', joiners_key(id)) > 0
   if joined then redis.call('ZSCORE', EXPIRIES, id) end
   local length = redis.call('ZCARD', lane_key(service))
-  local following = redis.call('ZRANGE', READY, '0', '0')[1]
+  if length > 1 then redis.call('ZCARD', READY) end
 
   -- The events come before the hashes, because the first of them may be refused.
   local number = number_or_make_room()
@@ -99,24 +110,26 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   if queued then redis.call('ZREM', EXPIRIES, id) end
   if facts[7] then redis.call('HDEL', receipt_key(id), 'losses') end
   DONE[#DONE + 1] = entry
-  local more = length > redis.call('ZREM', lane_key(service), id)
-  redis.call('DEL', lease_key(service))
-  redis.call('ZREM', LEASES, service)
-  if more then
+  FREED[#FREED + 1], LEASED[#LEASED + 1] = service, lease_key(service)
+  if length > redis.call('ZREM', lane_key(service), id) then
     redis.call('ZADD', READY, 'NX', number, service)
-    following = following or service
     if want == '0' then redis.pcall('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end -- who wants no lane lets others know of this one
   end
   LOOKS[#LOOKS + 1], LOOKS[#LOOKS + 2] = service, ''
   if joined then end_joiners(id) end
   local grants = {}
-  if want ~= '0' and not FULL and following then grants[1] = grant_next(following, next_token, want == '2') end
+  if want ~= '0' and not FULL then WANTS[#WANTS + 1] = {token = next_token, lean = want == '2', grants = grants} end
   return {'ok', tostring(NOW), string.format('%d', REVISION), ver, grants}
 end
 
 local function failed(...) return type(redis.pcall(...)) == 'table' end
 
 local answers = each(5, settle)
+if FREED[1] then
+  redis.call('DEL', unpack(LEASED))
+  redis.call('ZREM', LEASES, unpack(FREED))
+end
+if WANTS[1] then grant_next() end
 if DONE[1] and (failed('XACK', COMMANDS, GROUP, unpack(DONE)) or failed('XDEL', COMMANDS, unpack(DONE))) then
   for _, entry in ipairs(DONE) do -- a receipt that somebody wrote by hand names no entry: the others go all the same
     redis.pcall('XACK', COMMANDS, GROUP, entry)

@@ -13,7 +13,7 @@ local who = {worker = ARGV[1], instance = ARGV[2], token = ARGV[3], lease = tonu
 local free, state_only, count, ttl = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[9])
 local BATCH, WORK = 100, 5000
 
-local wrong = require_types({READY, 'zset', UNREAD, 'zset', WAKE, 'stream', DEAD, 'stream'}) or open_events()
+local wrong = require_types({READY, 'zset', UNREAD, 'zset', DEAD, 'stream'}) or open_events()
 if wrong then return wrong end
 
 -- When the first of a set is due, and whether it is now. LEASES, EXPIRIES and SCHEDULED are read, and so of their type.
@@ -46,8 +46,8 @@ if is_due or count == 0 then
   if not read then return redis.error_reply('NOGROUP the group workers is not there') end
 end
 
-local refused = redis.pcall('INCR', SEQ) -- so that nothing is taken when Redis is out of memory
-if type(refused) == 'table' then return redis.error_reply(string.match(refused.err, 'OOM .*') or refused.err) end
+local number = redis.pcall('INCR', SEQ) -- so that nothing is taken when Redis is out of memory
+if type(number) == 'table' then return redis.error_reply(string.match(number.err, 'OOM .*') or number.err) end
 
 -- All that most calls need nothing of: defined when the first thing out of the ordinary turns up.
 local rules
@@ -127,21 +127,22 @@ local function move_forward(rule)
   return #overdue
 end
 
--- A command that was published, is queued and has nothing about it; says whether it was one.
-local function accept_plain(entry, flat)
+-- A command that was published, is queued and has nothing about it; says whether it was one, and keeps its receipt.
+local plain = {}
+local function accept_plain(entry, flat, turn)
   local id = named_id(flat)
-  if not id then return false end
-  local known = redis.pcall('HMGET', receipt_key(id), 'entry', 'status', 'service', 'expires_at', 'coalesce', 'not_before', 'coalesced_into')
-  local service = known[3]
-  if known.err or known[1] ~= entry or known[2] ~= 'queued' or not service then return false end
-  if known[5] == '1' or known[6] or known[7] then return false end
-  local expires = parse_ms(known[4] or '') or 0
-  if expires <= NOW or not is_type(lane_key(service), 'zset') or not is_type(lease_key(service), 'hash')
-    or redis.call('EXISTS', joiners_key(id)) == 1 or redis.call('ZSCORE', lane_key(service), id) then return false end
+  local receipt = id and redis.pcall('HGETALL', receipt_key(id)) or {}
+  local known = receipt.err and {} or to_map(receipt)
+  local service = known.service
+  if known.entry ~= entry or known.status ~= 'queued' or not service then return false end
+  if known.coalesce == '1' or known.not_before or known.coalesced_into then return false end
+  local expires = parse_ms(known.expires_at or '') or 0
+  if expires <= NOW or redis.pcall('ZSCORE', lane_key(service), id) or redis.call('EXISTS', joiners_key(id)) == 1 then return false end
   redis.call('ZREM', UNREAD, id)
   redis.call('ZADD', EXPIRIES, expires, id)
   sooner(expires)
-  enter_lane(service, id)
+  enter_lane(service, id, false, turn)
+  plain[id] = receipt
   return true
 end
 
@@ -152,8 +153,9 @@ if count > 0 and overdue < BATCH then
   local reply = redis.pcall('XREADGROUP', 'GROUP', GROUP, who.worker, 'COUNT', count, 'STREAMS', COMMANDS, '>')
   if reply and reply.err then return redis.error_reply(reply.err) end
   local entries = reply and reply[1] and reply[1][2] or {}
-  for _, entry in ipairs(entries) do
-    if not accept_plain(entry[1], entry[2]) then beyond_the_plain().accept_entry(entry[1], entry[2], who.window, ttl) end
+  for i, entry in ipairs(entries) do
+    local turn = i == 1 and not is_due and number -- whoever entered before this call drew a lower one
+    if not accept_plain(entry[1], entry[2], turn) then beyond_the_plain().accept_entry(entry[1], entry[2], who.window, ttl) end
   end
   if #entries > 0 then read = entries[#entries][1] end
   if #entries == count then more = true end
@@ -163,11 +165,16 @@ end
 local grants, tried = {}, 0
 if state_only and free > 0 then grants = beyond_the_plain().grant_state_only(free, who) end
 while not state_only and #grants < free and tried < free + 100 do
-  local service = redis.call('ZPOPMIN', READY)[1]
-  if not service then break end
-  tried = tried + 1
-  grants[#grants + 1] = lease_plain_head(service, who) or beyond_the_plain().grant_head(service, who)
+  local wanted = free - #grants
+  local heads = redis.call('ZPOPMIN', READY, wanted)
+  for i = 1, #heads, 2 do
+    -- The rules may have written to a receipt since it was read.
+    grants[#grants + 1] = lease_plain_head(heads[i], who, not rules and plain) or beyond_the_plain().grant_head(heads[i], who)
+  end
+  tried = tried + #heads / 2
+  if #heads == 0 or (#heads < 2 * wanted and not rules) then break end
 end
+keep_leases(who)
 for _, service in ipairs(who.unsound) do make_ready(service) end
 
 if rules then look_ahead() elseif #grants > 0 then sooner(NOW + who.lease) end
