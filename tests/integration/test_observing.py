@@ -27,6 +27,26 @@ async def test_what_events_do_not_tell_is_found_by_the_period(clinic: Clinic) ->
         await clinic.becomes("web", status="not_found", within=2)
 
 
+async def test_a_new_room_is_told_of_its_engine_once_somebody_has_looked(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clinic.add("web")
+    look, asked, answer = clinic.engine.list, asyncio.Event(), asyncio.Event()
+
+    async def slow() -> Any:
+        asked.set()
+        await answer.wait()
+        return await look()
+
+    monkeypatch.setattr(clinic.engine, "list", slow)
+    async with clinic.worker():
+        await asyncio.wait_for(asked.wait(), 5)
+        await holds(lambda: _is_untold(clinic), during=1.0)  # twice as long as it takes
+        answer.set()
+        await eventually(lambda: _engine(clinic, "available"))
+        assert (await clinic.view.snapshot("web"))["status"] == "running"
+
+
 @pytest.mark.parametrize("how", ["appears", "made anew", "renamed", "relabelled", "scaled", "removed"])
 async def test_what_happens_to_containers_is_followed_within_a_second(clinic: Clinic, how: str) -> None:
     engine = clinic.engine
@@ -339,6 +359,10 @@ async def _told(clinic: Clinic, service: str, events: int) -> bool:
 
 async def _is(found: Any, wanted: object) -> bool:
     return await found is wanted
+
+
+async def _is_untold(clinic: Clinic) -> bool:
+    return await clinic.view.client.hget(clinic.view.keys.meta, "engine_status") is None
 
 
 async def _engine(clinic: Clinic, word: str) -> bool:

@@ -137,7 +137,7 @@ local function accept_plain(entry, flat, turn)
   if known.entry ~= entry or known.status ~= 'queued' or not service then return false end
   if known.coalesce == '1' or known.not_before or known.coalesced_into then return false end
   local expires = parse_ms(known.expires_at or '') or 0
-  if expires <= NOW or redis.pcall('ZSCORE', lane_key(service), id) or redis.call('EXISTS', joiners_key(id)) == 1 then return false end
+  if expires <= NOW or redis.pcall('ZSCORE', lane_key(service), id) then return false end
   redis.call('ZREM', UNREAD, id)
   redis.call('ZADD', EXPIRIES, expires, id)
   sooner(expires)
