@@ -17,7 +17,8 @@ from gateway.log import Log
 from gateway.settings import GatewaySettings
 from publisher import Publisher
 from subscriber import Subscriber
-from subscriber.connection import Reads, connector, pack
+from subscriber.reads import Reads
+from wire.connection import connector, pack
 
 _encode = msgspec.json.Encoder().encode
 

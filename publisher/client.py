@@ -26,10 +26,11 @@ from contracts.keys import DEFAULT_PREFIX, DEFAULT_ROOM, Keys
 from contracts.receipts import Receipt, ReceiptStatus
 from contracts.scripts import load
 from contracts.services import Snapshot
-from publisher.connection import Call, Calls, Source, connector
+from publisher.calls import Call, Calls
 from publisher.dead import DeadLetters
 from publisher.options import Options, build, complete, to_wire
 from publisher.waiting import Settlements
+from wire.connection import Source, connector
 
 DEFAULT_URL = "redis://localhost:6379/0"
 #: Seconds for the last look of a wait that runs out.

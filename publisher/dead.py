@@ -12,7 +12,7 @@ from contracts.events import DeadLetter
 from contracts.keys import Keys
 from contracts.receipts import Receipt
 from contracts.scripts import load
-from publisher.connection import Calls
+from publisher.calls import Calls
 
 _REQUEUE = load("publisher", "requeue")
 _DROP = load("publisher", "drop")

@@ -12,7 +12,8 @@ from contracts.errors import MalformedRecord, PointsmanError, RedisUnavailable, 
 from contracts.events import CommandData, EventType
 from contracts.keys import Keys
 from contracts.receipts import Receipt
-from publisher.connection import CLOSED, LOST, Calls, Connection, Connector, pack
+from publisher.calls import CLOSED, Calls
+from wire.connection import LOST, Connection, Connector, pack
 
 #: How an event of ours begins its subject; an escaped quote inside a string does not look like this.
 SUBJECT = b'"subject":"'

@@ -9,7 +9,7 @@ from typing import Any
 import redis.exceptions as theirs
 
 from contracts.errors import RedisUnavailable
-from subscriber.connection import LOST, Connection, Connector, pack
+from wire.connection import LOST, Connection, Connector, pack
 
 #: What waits for a slow reader, at most; beyond it the messages are dropped, and `changes` has them.
 MAX_MESSAGES = 10_000

@@ -13,9 +13,10 @@ from contracts.receipts import Receipt
 from contracts.services import Snapshot
 from subscriber.channel import Channel
 from subscriber.commands import Backlog, read_backlog, read_commands, read_receipts
-from subscriber.connection import Reads, Source, connector, pack
+from subscriber.reads import Reads
 from subscriber.snapshots import read_snapshots
 from subscriber.watching import Watch
+from wire.connection import Source, connector, pack
 
 DEFAULT_URL = "redis://localhost:6379/0"
 

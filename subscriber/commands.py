@@ -11,7 +11,8 @@ from contracts.events import CommandData, EventType
 from contracts.keys import EVENT_FIELD, GROUP, Keys
 from contracts.receipts import Receipt, ReceiptStatus
 from contracts.times import format_ms
-from subscriber.connection import Reads, checked, pack
+from subscriber.reads import Reads, checked
+from wire.connection import pack
 
 #: Events looked through for each command that is wanted: a command has two to five, services have theirs.
 LOOK_BACK = 20

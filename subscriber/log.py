@@ -8,7 +8,8 @@ from contracts.codec import event_from_json
 from contracts.errors import MalformedRecord
 from contracts.events import Event
 from contracts.keys import EVENT_FIELD, Keys
-from subscriber.connection import Reads, checked, pack
+from subscriber.reads import Reads, checked
+from wire.connection import pack
 
 _EVENT = EVENT_FIELD.encode()
 

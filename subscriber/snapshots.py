@@ -8,7 +8,8 @@ import msgspec
 from contracts.errors import MalformedRecord
 from contracts.keys import Keys
 from contracts.services import Snapshot
-from subscriber.connection import Reads, checked, pack
+from subscriber.reads import Reads, checked
+from wire.connection import pack
 
 _FIELDS = Snapshot.__struct_fields__
 #: The known fields by name: half the bytes of HGETALL, and no names to decode.

@@ -14,8 +14,8 @@ from contracts.events import CommandData, Event, EventType, ServiceData
 from contracts.keys import Keys
 from contracts.services import Snapshot
 from subscriber.channel import Channel, Signal
-from subscriber.connection import Reads
 from subscriber.log import Page, ResetReason, read_head, read_page
+from subscriber.reads import Reads
 from subscriber.snapshots import read_snapshots
 
 #: Events read from `changes` at a time.

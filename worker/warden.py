@@ -119,9 +119,8 @@ class Warden:
             if self._told_in != self._observer.restoration.epoch:
                 self._told = None
             silent = not self._gauge.up and self._gauge.silence >= self._limits.engine_silence
-            if (
-                self._observer.able and self._told is not True
-            ):  # so no reader takes "not looked yet" for "there is none"
+            # Not before it has looked: no reader is to take "not looked yet" for "there is none".
+            if self._observer.able and self._told is not True:
                 await self._guard("engine", lambda: self._tell(available=True))
             elif silent and self._told is not False:
                 await self._guard("engine", lambda: self._tell(available=False))

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("contracts", "publisher", "subscriber", "worker", "gateway", "pointsman")
+PACKAGES = ("contracts", "wire", "publisher", "subscriber", "worker", "gateway", "pointsman")
 
 
 def test_the_wheel_has_every_file_of_every_package_the_examples_of_the_contract_too(tmp_path: Path):

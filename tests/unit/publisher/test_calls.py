@@ -10,9 +10,10 @@ import redis.exceptions as theirs
 
 from contracts.errors import MalformedRecord, RedisUnavailable
 from contracts.scripts import Script
-from publisher import connection as seam
-from publisher.connection import Calls, connector, pack
+from publisher import calls as seam
+from publisher.calls import Calls
 from tests.support.waiting import eventually
+from wire.connection import CONNECT_TIMEOUT, connector, pack
 
 SCRIPT = Script("one", "return 1", "a" * 40)
 OTHER = Script("two", "return 2", "b" * 40)
@@ -274,7 +275,7 @@ def test_every_setting_is_explicit_whatever_a_url_or_client_says():
         assert made.protocol == 2
         assert made.retry.get_retries() == 0
         assert made.socket_timeout is None
-        assert made.socket_connect_timeout == seam.CONNECT_TIMEOUT
+        assert made.socket_connect_timeout == CONNECT_TIMEOUT
         assert made.health_check_interval == 0
         assert not made.encoder.decode_responses
 

@@ -1,94 +1,25 @@
-"""The seam to Redis: calls in flight, gathered into one pipeline over one connection.
-
-Foreign exceptions end here: what callers see is `RedisUnavailable`, or `MalformedRecord` where a key
-holds what the contract does not put there.
-"""
+"""Calls in flight, gathered into one pipeline over one connection."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any
 
 import redis.exceptions as theirs
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from contracts.errors import MalformedRecord, PointsmanError, RedisUnavailable
+from contracts.errors import PointsmanError, RedisUnavailable
 from contracts.scripts import Script
+from wire.connection import LOST, PAUSES, Connection, Connector, pack, told_by
 
-#: Where Redis is: a URL, or a client whose address and credentials are taken (its connections are not).
-Source = str | Redis
-#: Makes a connection, not yet connected.
-Connector = Callable[[], "Connection"]
-
-#: The server is not there, or not there any more; an operation under way may have been done.
-LOST = (theirs.ConnectionError, theirs.TimeoutError, OSError, EOFError)
 #: The server is there, but another may serve us in its place.
 ELSEWHERE = (theirs.ReadOnlyError, theirs.BusyLoadingError, theirs.MasterDownError)
 #: Calls in one pipeline: enough to be quick, few enough to leave Redis to others in between.
 BATCH = 256
-#: Seconds between one try and the next; the first repetition is at once, on a fresh connection.
-PAUSES = (0.0, 0.1, 0.3, 0.9)
 #: A connection that was quiet for so many seconds is looked at before it is written to.
 QUIET = 1.0
-CONNECT_TIMEOUT = 2.0
 #: How often scripts are loaded for one batch; more than once only where somebody flushes them.
 LOADS = 3
 CLOSED = "this client was closed"
-
-
-class Connection(Protocol):
-    """What is used of redis-py's connection."""
-
-    async def connect(self) -> None:
-        """Connect if need be, and say who we are."""
-
-    async def disconnect(self, nowait: bool = False) -> None:
-        """Disconnect; without `nowait` wait until the socket is closed."""
-
-    async def can_read(self) -> bool:
-        """Say whether there is something to read, the end of the stream too."""
-
-    async def send_packed_command(self, command: bytes) -> None:
-        """Write bytes of the protocol."""
-
-    async def read_response(self, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- redis-py's word
-        """Read one reply; with a `timeout` in seconds None when it runs out. Raises error replies."""
-
-
-def connector(source: Source) -> Connector:
-    """Return what makes connections, not yet connected, with every setting explicit.
-
-    RESP 2, so that replies have one shape; bytes; none of redis-py's silent repetitions; no timeout
-    for single reads, because each exchange has one as a whole. Raises ValueError for what is no URL.
-    """
-    pool = ConnectionPool.from_url(source) if isinstance(source, str) else source.connection_pool
-    settings = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(("maint_", "orig_"))  # of RESP 3 only
-    }
-    settings |= {
-        "protocol": 2,
-        "decode_responses": False,
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_error": [],
-        "retry_on_timeout": False,
-        "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "health_check_interval": 0,
-    }
-    return lambda: cast("Connection", pool.connection_class(**settings))
-
-
-def pack(*arguments: bytes | str | int) -> bytes:
-    """Return one command as bytes of the protocol."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
 
 
 class Call:
@@ -261,10 +192,3 @@ async def _stale(connection: Connection) -> bool:
 def points_elsewhere(error: theirs.ResponseError) -> bool:
     """Tell whether another server may serve us, as when a leader became a replica."""
     return isinstance(error, ELSEWHERE) or "-READONLY" in str(error)  # so 6.2 tells of a script
-
-
-def told_by(error: theirs.ResponseError) -> PointsmanError:
-    """Return what an error reply means to us."""
-    if str(error).startswith("WRONGTYPE"):
-        return MalformedRecord(str(error))
-    return RedisUnavailable(f"Redis refuses: {error}")

@@ -1,88 +1,22 @@
-"""The seam to Redis for readers: pipelined reads on connections of our own.
-
-Foreign exceptions end here: what callers see is `RedisUnavailable`, or `MalformedRecord` where a key
-holds what the contract does not put there.
-"""
+"""Pipelined reads on connections of our own."""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis.exceptions as theirs
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from contracts.errors import MalformedRecord, PointsmanError, RedisUnavailable
+from contracts.errors import PointsmanError, RedisUnavailable
+from wire.connection import LOST, PAUSES, Connection, Connector, told_by
 
-#: Where Redis is: a URL, or a client whose address and credentials are taken (its connections are not).
-Source = str | Redis
-#: Makes a connection, not yet connected.
-Connector = Callable[[], "Connection"]
-
-#: The server is not there, or not there any more.
-LOST = (theirs.ConnectionError, theirs.TimeoutError, OSError, EOFError)
 #: Commands written at a time, with one such slice ahead of the replies that are read: Redis works on
 #: the next while we decode, and others get their turn in between.
 #: Measured on two quiet cores: 10,000 services in 70 to 80 ms.
 SLICE = 100
-#: Seconds between one try and the next; the first repetition is at once, on a fresh connection.
-PAUSES = (0.0, 0.1, 0.3, 0.9)
 #: Connections kept for the next read.
 IDLE = 2
-CONNECT_TIMEOUT = 2.0
 
 T = TypeVar("T")
-
-
-class Connection(Protocol):
-    """What is used of redis-py's connection."""
-
-    async def connect(self) -> None:
-        """Connect if need be, and say who we are."""
-
-    async def disconnect(self, nowait: bool = False) -> None:
-        """Disconnect; without `nowait` wait until the socket is closed."""
-
-    async def send_packed_command(self, command: bytes) -> None:
-        """Write bytes of the protocol."""
-
-    async def read_response(self, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- redis-py's word
-        """Read one reply; with a `timeout` in seconds None when it runs out. Raises error replies."""
-
-
-def connector(source: Source) -> Connector:
-    """Return what makes connections, not yet connected, with every setting explicit.
-
-    RESP 2, so that replies have one shape; bytes; none of redis-py's silent repetitions; no timeout
-    for single reads, because each exchange has one as a whole. Raises ValueError for what is no URL.
-    """
-    pool = ConnectionPool.from_url(source) if isinstance(source, str) else source.connection_pool
-    settings = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(("maint_", "orig_"))  # of RESP 3 only
-    }
-    settings |= {
-        "protocol": 2,
-        "decode_responses": False,
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_error": [],
-        "retry_on_timeout": False,
-        "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "health_check_interval": 0,
-    }
-    return lambda: cast("Connection", pool.connection_class(**settings))
-
-
-def pack(*arguments: bytes | str | int) -> bytes:
-    """Return one command as bytes of the protocol."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
 
 
 class Reads:
@@ -176,6 +110,4 @@ def checked(reply: Any) -> Any:
     """Return a reply; raise one that is an error."""
     if not isinstance(reply, theirs.ResponseError):
         return reply
-    if str(reply).startswith("WRONGTYPE"):
-        raise MalformedRecord(str(reply))
-    raise RedisUnavailable(f"Redis refuses: {reply}")
+    raise told_by(reply)
