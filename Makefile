@@ -24,7 +24,7 @@ demo: $(VENV)/.demo ## see it work within a minute; ENGINE=docker for real conta
 test: $(VENV)/.dev ## run all rings of tests, or RING=unit|conformance|integration|acceptance; JOBS at a time; ARGS go to pytest
 	@$(if $(filter-out $(RINGS),$(RING)),echo "RING is one or more of: $(RINGS)" >&2; exit 2,:)
 	@$(if $(filter-out unit,$(RING))$(if $(RING),,all),scripts/install-test-deps,:)
-	@PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin" $(BIN)/pytest -n $(JOBS) --dist loadfile $(if $(RING),$(addprefix tests/,$(RING)),tests) $(ARGS)
+	@PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin" $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(RING),$(addprefix tests/,$(RING)),tests) $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .

@@ -360,6 +360,35 @@ async def test_a_command_that_failed_before_its_answer_is_told_as_failed_not_as_
     assert len((await served.http.get("/api/system/commands")).json()["commands"]) == 1
 
 
+@pytest.mark.parametrize("part", ["app.js", "toasts.js", "base.css"])
+async def test_a_page_of_which_a_part_does_not_arrive_is_loaded_again(
+    stage: Scene, browser: Sights, part: str
+):
+    stage.add("rtdetr")
+    await stage.worker()
+    served = await stage.gateway()
+    await stage.known(served, "rtdetr")
+    sight = await browser.open(served.url)
+    lost = []
+
+    async def lose_twice(route):
+        if len(lost) < 2:
+            lost.append(route.request.url)
+            await route.abort("connectionaborted")
+        else:
+            await route.continue_()
+
+    await sight.page.route(f"**/page/{part}", lose_twice)
+    await sight.page.reload()
+    await eventually(lambda: len(lost) == 2)
+    await expect(sight.row("rtdetr")).to_have_attribute("data-status", "running")
+
+    async def forgotten() -> bool:
+        return await sight.page.evaluate("sessionStorage.getItem('pointsman.tries')") is None
+
+    await eventually(forgotten)
+
+
 async def test_a_service_has_a_page_with_its_story_and_its_commands(stage: Scene, browser: Sights):
     stage.add("rtdetr", category="ai", display="RT-DETR", port=8001, image="org/rtdetr:1")
     await stage.worker()

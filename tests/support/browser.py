@@ -4,6 +4,7 @@ Fixtures `browser`: open pages with it; what a page complains of fails its test.
 """
 
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Sight:
     url: str
     complaints: list[str] = field(default_factory=list)
     requests: "list[Request]" = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     async def go(self, view: str = "") -> None:
         """Go to a view: what stands after `#/`."""
@@ -97,6 +99,7 @@ class Sights:
         page.on("console", lambda message: _hear(sight, message))
         page.on("pageerror", lambda error: sight.complaints.append(f"error: {error}"))
         page.on("request", lambda request: _note(sight, request))
+        page.on("requestfailed", lambda one: sight.failed.append(f"{one.method} {one.url}: {one.failure}"))
         await sight.go(view)
         return sight
 
@@ -138,6 +141,8 @@ async def browser(_chromium: "Browser") -> AsyncIterator[Sights]:
     sights = Sights(_chromium)
     yield sights
     for sight in sights.opened:
+        for line in sight.failed:
+            sys.stderr.write(f"{line}\n")  # shown beside a failure
         await sight.page.context.close()
     complaints = [complaint for sight in sights.opened for complaint in sight.complaints]
     assert not complaints, complaints
