@@ -384,7 +384,10 @@ async def test_a_page_of_which_a_part_does_not_arrive_is_loaded_again(
     await expect(sight.row("rtdetr")).to_have_attribute("data-status", "running")
 
     async def forgotten() -> bool:
-        return await sight.page.evaluate("sessionStorage.getItem('pointsman.tries')") is None
+        try:
+            return await sight.page.evaluate("sessionStorage.getItem('pointsman.tries')") is None
+        except playwright.Error:  # it is being loaded again
+            return False
 
     await eventually(forgotten)
 
