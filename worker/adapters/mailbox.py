@@ -3,7 +3,8 @@
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from worker.core.container import EngineConnected, EngineSignal
 
@@ -68,8 +69,8 @@ class Signals:
     def __aiter__(self) -> "Signals":
         return self
 
-    async def __anext__(self) -> EngineSignal:
-        return await self._box.get()
+    def __anext__(self) -> Coroutine[Any, Any, EngineSignal]:
+        return self._box.get()
 
     async def aclose(self) -> None:
         """Stop listening; whoever waits for a signal is let go."""
