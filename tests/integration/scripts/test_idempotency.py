@@ -73,6 +73,13 @@ def test_published_first_then_raw_and_raw_first_then_published(room: Room):
     assert room.client.xlen(room.keys.commands) == 2
 
 
+def test_a_duplicate_read_with_the_command_itself_is_in_what_its_worker_is_given(room: Room):
+    room.publish(**RESTART, id="k1")
+    room.add(**RESTART, id="k1")
+    grant = room.take().only()
+    assert grant.receipt["duplicates"] == room.receipt("k1")["duplicates"] == "1"
+
+
 def test_a_published_receipt_names_its_entry_even_when_the_raw_one_stands_before_it(room: Room):
     raw = room.add(**RESTART, id="k1")
     published = room.publish(**RESTART, id="k1")[1]

@@ -449,6 +449,22 @@ def test_a_settle_gives_the_longest_waiting_lane_next_if_it_is_wanted(room: Room
     assert room.begin(a2)[0] == "ok"
 
 
+def test_a_settle_leaves_a_begun_head_where_it_waits_and_lets_others_know(room: Room):
+    add(room, "web", "k1", "k2")
+    k1 = room.take().only()
+    add(room, "begun", "b1")
+    begun = room.take("w2").only()
+    room.begin(begun)
+    room.handback(begun)
+    room.client.delete(room.keys.wake)
+    turn = room.client.zscore(room.keys.ready, "begun")
+    assert room.settle(k1, want=1).grants == []
+    assert room.client.zscore(room.keys.ready, "begun") == turn
+    assert room.client.zrange(room.keys.ready, 0, -1) == ["begun", "web"]
+    assert room.client.xlen(room.keys.wake) == 1
+    assert [(grant.id, grant.takeover) for grant in room.take("w3").grants] == [("b1", True), ("k2", False)]
+
+
 def test_who_wants_no_next_lane_wakes_those_who_may(room: Room):
     add(room, "web", "k1", "k2", "k3")
     k1 = room.take().only()

@@ -50,21 +50,26 @@ local function end_joiners(id)
   settle_joiners(read_hash(receipt_key(id)), id, tonumber(window))
 end
 
--- Gives the lanes that wait longest, where their heads are plain, to those that want one; the rest is for take.
+local function wake_others() redis.pcall('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end
+
+-- Gives the lanes that wait longest, where their heads are plain, to those that want one; the rest is for take, by whoever comes.
 local function grant_next()
-  local heads, at = redis.pcall('ZPOPMIN', READY, #WANTS), 1
-  if heads.err then return end
+  local heads, at, left = redis.pcall('ZPOPMIN', READY, #WANTS), 1, false -- none where READY is of another type
   for _, wish in ipairs(WANTS) do
     who.token, who.lean = wish.token, wish.lean
     local grant
     while heads[at] and not grant do
       grant = lease_plain_head(heads[at], who)
-      if not grant then redis.call('ZADD', READY, heads[at + 1], heads[at]) end
+      if not grant then
+        redis.call('ZADD', READY, heads[at + 1], heads[at])
+        left = true
+      end
       at = at + 2
     end
     wish.grants[1] = grant
   end
   keep_leases(who)
+  if left then wake_others() end
 end
 
 local function settle(service, id, token, started, overdue, ver, memo, kind, snapshot, rest, want, next_token, body, count, sets, ...)
@@ -113,7 +118,7 @@ local function settle(service, id, token, started, overdue, ver, memo, kind, sna
   FREED[#FREED + 1], LEASED[#LEASED + 1] = service, lease_key(service)
   if length > redis.call('ZREM', lane_key(service), id) then
     redis.call('ZADD', READY, 'NX', number, service)
-    if want == '0' then redis.pcall('XADD', WAKE, 'MAXLEN', '1', '*', 'w', '1') end -- who wants no lane lets others know of this one
+    if want == '0' then wake_others() end -- who wants no lane lets others know of this one
   end
   LOOKS[#LOOKS + 1], LOOKS[#LOOKS + 2] = service, ''
   if joined then end_joiners(id) end

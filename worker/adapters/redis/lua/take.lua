@@ -127,7 +127,7 @@ local function move_forward(rule)
   return #overdue
 end
 
--- A command that was published, is queued and has nothing about it; says whether it was one, and keeps its receipt.
+-- A command that was published, is queued and joins no other; says whether it was one, and keeps its receipt.
 local plain = {}
 local function accept_plain(entry, flat, turn)
   local id = named_id(flat)
@@ -135,7 +135,7 @@ local function accept_plain(entry, flat, turn)
   local known = receipt.err and {} or to_map(receipt)
   local service = known.service
   if known.entry ~= entry or known.status ~= 'queued' or not service then return false end
-  if known.coalesce == '1' or known.not_before or known.coalesced_into then return false end
+  if known.coalesce == '1' then return false end
   local expires = parse_ms(known.expires_at or '') or 0
   if expires <= NOW or redis.pcall('ZSCORE', lane_key(service), id) then return false end
   redis.call('ZREM', UNREAD, id)
