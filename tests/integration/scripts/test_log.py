@@ -337,3 +337,12 @@ def test_a_meta_that_somebody_wrote_by_hand_gets_a_new_epoch(room: Room, field: 
     room.publish(action="stop", service="web", id="k2")
     room.cancel("k2")
     assert [int(event["revision"]) for event in room.events()] == [1, 2]
+
+
+@pytest.mark.parametrize("key", ["meta", "changes"])
+def test_a_key_of_a_wrong_type_is_named(room: Room, key: str):
+    name = f"{room.keys.base}{key}"
+    room.client.delete(name)
+    room.client.set(name, "wrong")
+    with pytest.raises(redis.ResponseError, match=f"^WRONGTYPE {name} holds a string"):
+        room.take()
