@@ -79,6 +79,7 @@ class Worker:
         ledger: Ledger = PatientLedger(
             RedisLedger(self.room),
             self.clock,
+            self.limits.lease,
             doubt=lambda: self.consumer.doubt(),  # noqa: PLW0108 -- it comes later
         )
         self.gauge = EngineGauge(self.engine, clock=self.clock, limits=self.limits, log=self.log)

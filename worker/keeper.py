@@ -13,23 +13,28 @@ class PatientLedger:
     """A ledger that repeats a call whose answer was lost, while the grant's lease can still be ours.
 
     Every write carries the grant's token, so one that was carried out is recognised when it comes again.
-    `doubt` is called for each answer lost: it may have brought another lane.
+    What the grant says of its lease's end may be too early, but no lease outlasts the first try by more than
+    `lease` seconds. `doubt` is called for each answer lost: it may have brought another lane.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, doubt: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock, lease: float, doubt: Callable[[], None] = lambda: None
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._lease = lease
         self._doubt = doubt
 
     async def begin(
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
     ) -> BeginAnswer:
         """See `Ledger.begin`."""
+        until = max(grant.deadline, self._clock.boot() + self._lease)
         while True:
             try:
                 return await self._ledger.begin(grant, snapshot, memo, evidence)
             except RedisLost:
-                await self._unless_lapsed(grant)
+                await self._unless_lapsed(grant, until)
 
     async def settle(
         self,
@@ -42,13 +47,14 @@ class PatientLedger:
         want: bool = False,
     ) -> SettleAnswer:
         """See `Ledger.settle`."""
+        until = max(grant.deadline, self._clock.boot() + self._lease)
         while True:
             try:
                 return await self._ledger.settle(
                     grant, outcome, change, started=started, overdue_only=overdue_only, want=want
                 )
             except RedisLost:
-                await self._unless_lapsed(grant)
+                await self._unless_lapsed(grant, until)
 
     async def renew(self, grants: Sequence[Grant]) -> None:
         """See `Ledger.renew`."""
@@ -62,10 +68,10 @@ class PatientLedger:
         """See `Ledger.reconcile`."""
         await self._ledger.reconcile(grants)
 
-    async def _unless_lapsed(self, grant: Grant) -> None:
+    async def _unless_lapsed(self, grant: Grant, until: float) -> None:
         """Wait a little before the call is repeated; raise what was caught where the lease cannot be ours any more."""
         self._doubt()
-        if grant.lost or self._clock.boot() >= grant.deadline:
+        if grant.lost or self._clock.boot() >= max(until, grant.deadline):
             raise  # noqa: PLE0704 -- called where RedisLost is being handled
         await self._clock.sleep(0.05)
 
