@@ -141,7 +141,7 @@ class Consumer:
         free = self._free()
         try:
             if self._unsure:
-                await self._ledger.reconcile(self.held)
+                await self._ledger.reconcile(lambda: self.held)
                 self._unsure = False
             taken = await self._inbox.take(free, state_only=not self._engine_up(), count=self._limits.intake)
         except RedisLost as error:
@@ -241,7 +241,7 @@ class Consumer:
             await end_all(left)
             try:
                 # All that this process holds, a lane too that came with a settlement whose answer was cut off.
-                await self._ledger.reconcile([])
+                await self._ledger.reconcile(lambda: ())
             except (RedisLost, RoomRefused) as error:
                 self._log.warning(
                     "handback_lost", "Lanes could not be handed back; leases lapse", error=str(error)

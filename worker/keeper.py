@@ -64,9 +64,9 @@ class PatientLedger:
         """See `Ledger.hand_back`."""
         await self._ledger.hand_back(grants, rest=rest)
 
-    async def reconcile(self, grants: Sequence[Grant]) -> None:
+    async def reconcile(self, held: Callable[[], Sequence[Grant]]) -> None:
         """See `Ledger.reconcile`."""
-        await self._ledger.reconcile(grants)
+        await self._ledger.reconcile(held)
 
     async def _unless_lapsed(self, grant: Grant, until: float) -> None:
         """Wait a little before the call is repeated; raise what was caught where the lease cannot be ours any more."""

@@ -1,6 +1,6 @@
 """The worker's needs of the outside world, named after the caller's need; adapters answer them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from contracts.receipts import Receipt
@@ -146,8 +146,11 @@ class Ledger(Protocol):
         """Give lanes back, to be taken at once or after `rest` seconds; counts nothing."""
         ...
 
-    async def reconcile(self, grants: Sequence[Grant]) -> None:
-        """After a lost answer: free what this process was given and never heard of. `grants` are those it has."""
+    async def reconcile(self, held: Callable[[], Sequence[Grant]]) -> None:
+        """After a lost answer: free what this process was given and never heard of.
+
+        `held` tells what it has at the moment in which the call goes out.
+        """
         ...
 
 

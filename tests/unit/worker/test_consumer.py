@@ -1,7 +1,7 @@
 """How the take loop sleeps and wakes: over an inbox that the test fills."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -76,8 +76,8 @@ class Ledger:
     async def hand_back(self, grants: Sequence[Grant], *, rest: float = 0) -> None:
         self.back += [(one.id, rest) for one in grants]
 
-    async def reconcile(self, grants: Sequence[Grant]) -> None:
-        self.reconciled.append([one.id for one in grants])
+    async def reconcile(self, held: Callable[[], Sequence[Grant]]) -> None:
+        self.reconciled.append([one.id for one in held()])
 
 
 class Executor:

@@ -180,9 +180,14 @@ class RedisLedger:
         if grants:
             await self._room.run("handback", int(rest * 1000), *_named(grants))
 
-    async def reconcile(self, grants: Sequence[Grant]) -> None:
-        """See `reconcile.lua`. Raises RedisLost, RoomRefused."""
-        await self._room.run("reconcile", self._room.instance, *(grant.token for grant in grants))
+    async def reconcile(self, held: Callable[[], Sequence[Grant]]) -> None:
+        """See `reconcile.lua`. Raises RedisLost, RoomRefused.
+
+        The script is there before it is called: a call that went out a second time would free what was
+        granted and begun in between.
+        """
+        await self._room.load("reconcile")
+        await self._room.run("reconcile", self._room.instance, *(grant.token for grant in held()))
 
 
 def _body(receipt: Receipt, facts: Mapping[str, str]) -> bytes:

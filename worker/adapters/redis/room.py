@@ -56,9 +56,7 @@ class Room:
 
         Raises RedisLost (outcome unknown) or RoomRefused (nothing was written).
         """
-        found = self._scripts.get(name)
-        if found is None:
-            found = self._scripts[name] = script(name)
+        found = self._script(name)
         for last in (False, True):
             try:
                 return await self.link.call(found, self.keys.commands, *args, greeting=greeting)
@@ -68,6 +66,19 @@ class Room:
                 self._unless_remediable(str(error), last)
             await self.ensure_epoch(greeting=greeting)
         raise AssertionError
+
+    async def load(self, name: str) -> None:
+        """See to it that the server has a script. Raises RedisLost, RoomRefused."""
+        try:
+            await self.link.command("SCRIPT", "LOAD", self._script(name).text)
+        except ResponseError as error:
+            raise RoomRefused(str(error)) from error
+
+    def _script(self, name: str) -> Script:
+        found = self._scripts.get(name)
+        if found is None:
+            found = self._scripts[name] = script(name)
+        return found
 
     def joined(self, name: str, *shared: Arg) -> Joined:
         """Return one of the worker's scripts that takes a batch, for `run_joined`."""
