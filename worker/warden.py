@@ -10,6 +10,8 @@ from worker.ports import Board, Clock, Log, Presence, RedisLost, RoomRefused
 
 #: How often lost entries are looked for without a new epoch, seconds (contract 3: within an hour).
 LOST_EVERY = 1800.0
+#: A new observer looks before it says that the engine answers; if no look succeeds, it says so after this, seconds.
+LOOK_WITHIN = 5.0
 #: The lease is asked for this long after it lapses by Redis TIME, seconds; the answer told how long that is.
 SLACK = 0.005
 
@@ -112,15 +114,19 @@ class Warden:
     async def tell_engine(self) -> None:
         """While observing, say whether the engine answers, for ever."""
         pause = min(0.5, self._limits.engine_silence / 10)
+        look_by = self._clock.boot() + LOOK_WITHIN
         while True:
             await self._clock.sleep(pause)
+            if not (self._observer.mine and self._gauge.up):
+                look_by = self._clock.boot() + LOOK_WITHIN
             if not self._observer.mine:
                 continue
             if self._told_in != self._observer.restoration.epoch:
                 self._told = None
             silent = not self._gauge.up and self._gauge.silence >= self._limits.engine_silence
-            # Not before it has looked: no reader is to take "not looked yet" for "there is none".
-            if self._observer.able and self._told is not True:
+            # No reader is to take "not looked yet" for "there is none".
+            looked = self._observer.able or self._clock.boot() >= look_by
+            if self._gauge.up and looked and self._told is not True:
                 await self._guard("engine", lambda: self._tell(available=True))
             elif silent and self._told is not False:
                 await self._guard("engine", lambda: self._tell(available=False))

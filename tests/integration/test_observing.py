@@ -9,6 +9,7 @@ from tests.support.clinic import Clinic
 from tests.support.redis import async_client
 from tests.support.waiting import eventually, holds
 from tests.support.workers import LEASE
+from worker import warden
 from worker.app import Worker
 from worker.core.container import Health
 from worker.lookout import Lookout
@@ -45,6 +46,15 @@ async def test_a_new_room_is_told_of_its_engine_once_somebody_has_looked(
         answer.set()
         await eventually(lambda: _engine(clinic, "available"))
         assert (await clinic.view.snapshot("web"))["status"] == "running"
+
+
+async def test_an_engine_that_refuses_to_list_is_there_all_the_same(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warden, "LOOK_WITHIN", 1.0)
+    clinic.engine.fail_next("list", 500, times=10_000)
+    async with clinic.worker():
+        await eventually(lambda: _engine(clinic, "available"), within=5)
 
 
 @pytest.mark.parametrize("how", ["appears", "made anew", "renamed", "relabelled", "scaled", "removed"])
