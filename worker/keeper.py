@@ -29,7 +29,7 @@ class PatientLedger:
         self, grant: Grant, snapshot: Snapshot, memo: Memo, evidence: Mapping[str, str]
     ) -> BeginAnswer:
         """See `Ledger.begin`."""
-        until = max(grant.deadline, self._clock.boot() + self._lease)
+        until = self._clock.boot() + self._lease
         while True:
             try:
                 return await self._ledger.begin(grant, snapshot, memo, evidence)
@@ -47,7 +47,7 @@ class PatientLedger:
         want: bool = False,
     ) -> SettleAnswer:
         """See `Ledger.settle`."""
-        until = max(grant.deadline, self._clock.boot() + self._lease)
+        until = self._clock.boot() + self._lease
         while True:
             try:
                 return await self._ledger.settle(
