@@ -9,7 +9,7 @@
 
   // Such errors do not bubble, so they are heard on their way down.
   addEventListener("error", ({ target }) => {
-    if (failed || !["SCRIPT", "LINK"].includes(target?.tagName)) return;
+    if (failed || !target.matches?.("script, link[rel=stylesheet]")) return;
     failed = true;
     const tries = Number(sessionStorage.getItem(TRIES));
     sessionStorage.setItem(TRIES, tries + 1);
