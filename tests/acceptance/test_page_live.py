@@ -512,7 +512,8 @@ EVENT_SOURCE = """() => {
   window.ids = [];
   window.resets = 0;
   const source = new EventSource("/api/system/services/events");
-  const types = ["service.changed", "command.started", "command.settled"].map((type) => `pointsman.${type}`);
+  const kinds = ["engine.available", "service.changed", "command.started", "command.settled"];
+  const types = kinds.map((kind) => `pointsman.${kind}`);
   for (const type of ["reset", ...types]) source.addEventListener(type, (event) => window.ids.push(event.lastEventId));
   source.addEventListener("reset", () => (window.resets += 1));
 }"""
