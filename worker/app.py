@@ -194,7 +194,6 @@ class Worker:
             await self._serve(link, ready)
         finally:
             await end_all([link, *self._epoch_tasks])
-            await self.link.close()
             await self.inbox.close()
             await self.board.close()
             await self.asker.close()

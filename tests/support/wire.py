@@ -1,4 +1,4 @@
-"""A wire between a client and its server that a test may cut, block, or rob of a reply.
+"""A wire between a client and its server that a test may cut, block, rob of a reply, or talk into.
 
 Fixture: `make_wire(server)` gives a `Wire` that clients dial instead of the server.
 """
@@ -57,6 +57,11 @@ class Wire:
     def unblock(self) -> None:
         """Let through what was held up, and all that comes."""
         self._open.set()
+
+    def say(self, words: bytes) -> None:
+        """Say something to every client as if the server had."""
+        for client, *_ in self._links.values():
+            client.write(words)
 
     async def cut(self) -> None:
         """End all connections; new ones are welcome."""

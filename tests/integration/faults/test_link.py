@@ -12,6 +12,7 @@ from contracts.scripts import Script
 from tests.support.redis import VERSIONS, MakeRedis, RedisServer, async_client
 from tests.support.waiting import eventually
 from tests.support.wire import MakeWire
+from worker.adapters.redis.blocking import Blocking
 from worker.adapters.redis.link import Link
 from worker.ports import RedisLost, RoomRefused
 
@@ -26,7 +27,6 @@ async def _linked(url: str, call_timeout: float = 1.0) -> AsyncIterator[Link]:
     finally:
         run.cancel()
         await asyncio.wait({run})
-        await link.close()
 
 
 class _Load:
@@ -90,6 +90,57 @@ async def test_silences_under_load_cost_answers_and_never_the_link(
         await load.end()
 
 
+async def test_what_is_no_answer_under_load_costs_answers_and_never_the_link(
+    redis_server: RedisServer, make_wire: MakeWire
+):
+    wire = await make_wire(redis_server)
+    async with _linked(wire.url) as link:
+        load = _Load(link, pause=0.001)
+        for _ in range(5):
+            await load.goes_on()
+            wire.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await load.goes_on()
+        await load.end()
+
+
+async def test_an_answer_that_nobody_asked_for_ends_the_connection(
+    redis_server: RedisServer, make_wire: MakeWire
+):
+    wire = await make_wire(redis_server)
+    async with _linked(wire.url) as link:
+        assert await link.command("PING") == "PONG"
+        wire.say(b"+OK\r\n")
+        await eventually(lambda: not link.up, within=5, what="the connection ends")
+        await link.ready()
+        assert await link.command("PING") == "PONG"
+
+
+async def test_a_waiting_read_is_made_anew_after_the_server_hung_up(
+    redis_server: RedisServer, make_wire: MakeWire
+):
+    wire = await make_wire(redis_server)
+    blocking = Blocking(wire.url)
+    assert await blocking.ask("PING") == "PONG"
+    waiting = asyncio.create_task(blocking.ask("BLPOP", "nothing", 0))
+    await eventually(lambda: redis_server.admin.info("clients")["blocked_clients"], what="the read waits")
+    await wire.cut()
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await waiting
+    assert await blocking.ask("PING") == "PONG"
+    await wire.cut()  # while nobody asks
+
+    async def answered() -> bool:
+        with contextlib.suppress(redis.exceptions.ConnectionError):
+            return await blocking.ask("PING") == "PONG"
+        return False
+
+    await eventually(answered, within=5, what="it is connected again")
+    with pytest.raises(redis.exceptions.ResponseError):
+        await blocking.ask("LPUSH", "nothing")
+    assert await blocking.ask("PING") == "PONG"
+    await blocking.close()
+
+
 async def test_a_process_that_stood_still_keeps_its_link(redis_server: RedisServer):
     """All timers are due at once then: the watch ends the connection while others are about to write."""
     async with _linked(redis_server.url, call_timeout=0.05) as link:
@@ -122,7 +173,6 @@ async def test_a_greeting_that_is_refused_is_tried_again(redis_server: RedisServ
     finally:
         run.cancel()
         await asyncio.wait({run})
-        await link.close()
 
 
 @pytest.mark.redis_versions(*VERSIONS)

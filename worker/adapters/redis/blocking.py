@@ -1,17 +1,14 @@
 """A connection for reads that wait: they must not hold up scripts, and must never be repeated unseen."""
 
-import math
+import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import hiredis
-from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from worker.adapters.redis.joined import Arg
+from worker.adapters.redis.line import NOTHING, Line, connector
 
 #: Seconds within which a connection is made.
 CONNECT = 5.0
@@ -21,17 +18,11 @@ class Blocking:
     """One connection, made when it is needed; one caller at a time, for as long as that one waits."""
 
     def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            encoding_errors="replace",
-            protocol=2,
-            socket_timeout=None,  # the caller has a bound
-            socket_connect_timeout=CONNECT,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        self._connection: Any = None
+        self._connect = connector(url, CONNECT)
+        self._line: Line | None = None
+        self._answers: list[Any] = []
+        self._wanted = 0
+        self._whole: asyncio.Future[None] | None = None
         #: The server's name for the connection, while there is one; None where the server does not tell.
         self.client_id: int | None = None
 
@@ -47,41 +38,41 @@ class Blocking:
 
         A connection on which they failed or were given up is not used again. Raises redis's errors, OSError.
         """
-        connection, self._connection = self._connection, None
-        if connection is None:
-            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
-            if self.client_id is None:
-                await connection.connect()
-                [named] = await self._exchange(connection, ("CLIENT", "ID"))
+            if self._line is None:
+                self._line = Line(self._connect, self._hear)
+                await self._line.connect()
+                [named] = await self._exchange(self._line, ("CLIENT", "ID"))
                 self.client_id = None if isinstance(named, ResponseError) else named
-            answers = await self._exchange(connection, *commands)
+            return await self._exchange(self._line, *commands)
         except BaseException:
-            self.client_id = None
-            await self._hang_up(connection)
+            await self.close()
             raise
-        self._connection = connection
-        return answers
 
-    @staticmethod
-    async def _exchange(connection: Any, *commands: Sequence[Arg]) -> list[Any]:
-        packed = b"".join([hiredis.pack_command(tuple(words)) for words in commands])  # type: ignore[arg-type]
-        await connection.send_packed_command(packed, check_health=False)
-        answers: list[Any] = []
-        for _ in commands:
-            try:
-                answers.append(await connection.read_response(timeout=math.inf, disconnect_on_error=False))
-            except ResponseError as error:
-                answers.append(error)
-        return answers
+    async def _exchange(self, line: Line, *commands: Sequence[Arg]) -> list[Any]:
+        whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answers, self._wanted, self._whole = [], len(commands), whole
+
+        def fail(lost: asyncio.Future[Exception]) -> None:
+            if not whole.done():
+                whole.set_exception(lost.result())
+
+        line.lost.add_done_callback(fail)
+        try:
+            line.send(b"".join([hiredis.pack_command(tuple(words)) for words in commands]))  # type: ignore[arg-type]
+            await whole
+        finally:
+            line.lost.remove_done_callback(fail)
+        return self._answers
+
+    def _hear(self, line: Line) -> None:
+        while line is self._line and (answer := line.pull()) is not NOTHING:
+            self._answers.append(answer)
+        if self._whole is not None and not self._whole.done() and len(self._answers) >= self._wanted:
+            self._whole.set_result(None)
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            await self._hang_up(self._connection)
-        await self._pool.disconnect()
-
-    @staticmethod
-    async def _hang_up(connection: Any) -> None:
-        with suppress(RedisError, OSError, TimeoutError):
-            await connection.disconnect(nowait=True)
+        line, self._line, self.client_id = self._line, None, None
+        if line is not None:
+            await line.close()

@@ -1,34 +1,19 @@
 """One connection for scripts: calls of many tasks go out together, answers come back in order."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 import hiredis
-from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    MasterDownError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError
 
 from contracts.scripts import Script
 from worker.adapters.redis.joined import Arg, Joined, Reply
+from worker.adapters.redis.line import NOTHING, Line, connector
 from worker.ports import RedisLost, RoomRefused
-
-#: Calls of one script that go out as one. More would save little, and Redis and worker would wait for each other.
-BATCH = 16
-#: Answers that mean: this server cannot serve us now, another may.
-_ELSEWHERE = (ReadOnlyError, BusyLoadingError, MasterDownError)
 
 
 class Link:
@@ -42,27 +27,16 @@ class Link:
     def __init__(
         self, url: str, *, call_timeout: float, greet: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        # redis-py's connections over a unix socket know no keepalive and refuse the word.
-        tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
-        self._pool = ConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            encoding_errors="replace",
-            protocol=2,
-            socket_timeout=None,  # reads wait; `_watch` bounds each call
-            socket_connect_timeout=call_timeout,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-            **tcp_only,
-        )
+        self._connect = connector(url, call_timeout)
         self._call_timeout = call_timeout
         self.greet = greet
         self._up = asyncio.Event()
+        self._line: Line | None = None
         self._outbox: list[bytes] = []
         self._joined: list[Joined] = []
-        self._flush = asyncio.Event()
         self._pending: deque[tuple[float, Reply]] = deque()
-        self._open = False
+        #: Whether what waits is about to be sent, and whether answers are being handed out.
+        self._flushing = self._handing = False
         self.last_error: str | None = None
         #: Why the room refused the last greeting, None where Redis itself was the trouble.
         self.refusal: RoomRefused | None = None
@@ -81,92 +55,87 @@ class Link:
         """Connect and reconnect until cancelled."""
         pause = 0.05
         while True:
-            connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            line = Line(self._connect, self._hear)
             try:
                 async with asyncio.timeout(self._call_timeout):
-                    await connection.connect()
-                self._open = True
-                await self._serve(connection)
+                    await line.connect()
+                self._line, self._handing = line, False
+                await self._serve(line)
             except (RedisError, OSError, TimeoutError, RedisLost, RoomRefused) as error:
                 self.last_error = str(error) or type(error).__name__
                 self.refusal = error if isinstance(error, RoomRefused) else None
             finally:
                 if self._up.is_set():
                     pause = 0.05
-                self._open = False
+                self._line = None
                 self._up.clear()
                 self._fail_pending()
-                with suppress(RedisError, OSError, TimeoutError):
-                    await connection.disconnect(nowait=True)
+                await line.close()
             await asyncio.sleep(pause)
             pause = min(1.0, pause * 2)
 
-    async def _serve(self, connection: Any) -> None:
-        """Greet and serve until a duty fails, and raise why; a task group might lose a cancellation."""
-        duties = {
-            asyncio.create_task(self._write(connection), name="link-write"),
-            asyncio.create_task(self._read(connection), name="link-read"),
-            asyncio.create_task(self._watch(), name="link-watch"),
-        }
-        greeting = asyncio.create_task(self._greet(), name="link-greet")
+    async def _serve(self, line: Line) -> None:
+        """Greet and serve until the line is lost or no use, and raise why."""
+        duties = (
+            asyncio.create_task(self._watch(line), name="link-watch"),
+            asyncio.create_task(self._greet(line), name="link-greet"),
+        )
         try:
-            await asyncio.wait({*duties, greeting}, return_when=asyncio.FIRST_COMPLETED)
-            if greeting.done() and greeting.exception() is None:
-                await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
-            failed = [task for task in (*duties, greeting) if task.done() and task.exception() is not None]
+            reason = await line.lost
         finally:
-            for task in (*duties, greeting):
+            for task in duties:
                 task.cancel()
-            await asyncio.gather(*duties, greeting, return_exceptions=True)
-        for task in failed:
-            task.result()
+            await asyncio.gather(*duties, return_exceptions=True)
+        raise reason
 
-    async def _greet(self) -> None:
-        if self.greet is not None:
-            await self.greet()
-        self._up.set()
+    async def _greet(self, line: Line) -> None:
+        try:
+            if self.greet is not None:
+                await self.greet()
+        except Exception as error:  # noqa: BLE001 -- `_serve` raises it
+            line.end(error)
+        else:
+            self._up.set()
 
-    async def _write(self, connection: Any) -> None:
-        while True:
-            await self._flush.wait()
-            self._send_joined()
-            self._flush.clear()
-            packets, self._outbox = self._outbox, []
-            if packets:
-                await connection.send_packed_command(b"".join(packets), check_health=False)
+    def _hear(self, line: Line) -> None:
+        if not self._handing:
+            self._handing = True
+            self._hand_out(line)
 
-    async def _read(self, connection: Any) -> None:
-        while True:
-            answer: Any
-            try:
-                # Left to itself it would disconnect upon an error, under the hands of `_write`.
-                answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-            except _ELSEWHERE as error:
-                raise RedisLost(str(error)) from error
-            except ResponseError as error:
-                if "-READONLY" in str(error):  # so Redis 6.2 tells of a script on a replica
-                    raise RedisLost(str(error)) from error
-                answer = RedisLost(str(error)) if str(error).startswith("BUSY ") else error
-            _, reply = self._pending.popleft()
-            if reply.done():
-                continue
+    def _hand_out(self, line: Line) -> None:
+        """Hand out an answer; who gets it asks on before the next, so that Redis has work meanwhile."""
+        if line is not self._line:
+            return
+        answer = line.pull()
+        if answer is NOTHING:
+            self._handing = False
+            return
+        if not self._pending:
+            line.end(RedisLost("Redis answered what nobody asked"))
+            return
+        if isinstance(answer, Exception):
+            if _serves_no_more(answer):
+                line.end(RedisLost(str(answer)))  # who waits is told of it then
+                return
+            if str(answer).startswith("BUSY "):
+                answer = RedisLost(str(answer))
+        _, reply = self._pending.popleft()
+        if not reply.done():
             if isinstance(answer, Exception):
                 reply.set_exception(answer)
             else:
                 reply.set_result(answer)
-            # Who was answered asks on before the next answer is read, so that Redis has work meanwhile.
-            await asyncio.sleep(0)
+        self.loop.call_soon(self._hand_out, line)
 
-    async def _watch(self) -> None:
-        """End a connection on which the oldest call got no answer in time."""
+    async def _watch(self, line: Line) -> None:
+        """End a line on which the oldest call got no answer in time."""
         while True:
             await asyncio.sleep(self._call_timeout / 4)
             if self._pending and self.loop.time() - self._pending[0][0] > self._call_timeout:
-                raise RedisLost(f"no answer within {self._call_timeout} s")
+                line.end(RedisLost(f"no answer within {self._call_timeout} s"))
 
     def _fail_pending(self) -> None:
         self._outbox.clear()
-        self._flush.clear()
         joined, self._joined = self._joined, []
         for one in joined:
             one.fail(RedisLost(self.last_error or "the connection to Redis broke"))
@@ -183,23 +152,36 @@ class Link:
     def send(self, reply: Reply, *args: Arg) -> None:
         """Send one command after all that was asked for before; its answer, or RedisLost, goes to `reply`."""
         self._send_joined()
-        if not self._open:
+        if self._line is None:
             reply.set_exception(RedisLost(self.last_error or "not connected to Redis"))
             return
         self._outbox.append(hiredis.pack_command(args))  # type: ignore[arg-type]
         self._pending.append((self.loop.time(), reply))
-        self._flush.set()
+        self._flush_soon()
 
     def _send_joined(self) -> None:
         while self._joined:
             self._joined.pop(0).send()
 
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send all that was asked for in this turn of the loop."""
+        self._send_joined()
+        self._flushing = False
+        packets, self._outbox = self._outbox, []
+        if packets and self._line is not None:
+            self._line.send(b"".join(packets))
+
     def post(self, joined: Joined) -> None:
         """Let calls that wait go out in this turn of the loop. Raises RedisLost where there is no connection."""
-        if not self._open:
+        if self._line is None:
             raise RedisLost(self.last_error or "not connected to Redis")
         self._joined.append(joined)
-        self._flush.set()
+        self._flush_soon()
 
     async def ready(self) -> None:
         """Wait for a greeted connection; RedisLost after the call timeout."""
@@ -234,6 +216,8 @@ class Link:
         """Return a script that takes a batch: its calls go out together where several wait."""
         return Joined(self, script, key, *shared)
 
-    async def close(self) -> None:
-        """Release the pool; `run` must have ended."""
-        await self._pool.disconnect()
+
+def _serves_no_more(error: Exception) -> bool:
+    """Say whether an answer means that this connection is of no use: another server may serve us, or another try."""
+    # Redis 6.2 tells of a script on a replica in these words.
+    return isinstance(error, (ConnectionLost, ReadOnlyError, MasterDownError)) or "-READONLY" in str(error)

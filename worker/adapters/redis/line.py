@@ -1,0 +1,103 @@
+"""A connection that redis-py made, taken over: bytes go to its transport, and answers are pulled as they come."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import hiredis
+from redis._parsers import BaseParser
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import InvalidResponse, RedisError
+
+#: What `pull` returns while no answer is there whole.
+NOTHING: Final = object()
+
+
+#: Makes a connection of redis-py's, not yet connected.
+Connector = Callable[[], Any]
+
+
+def connector(url: str, within: float) -> Connector:
+    """Return what makes connections to `url`, with every setting explicit; each is to be there within these seconds."""
+    # redis-py's connections over a unix socket know no keepalive and refuse the word.
+    tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    pool = ConnectionPool.from_url(
+        url,
+        decode_responses=True,
+        encoding_errors="replace",
+        protocol=2,
+        socket_timeout=None,  # who asks has a bound
+        socket_connect_timeout=within,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+        **tcp_only,
+    )
+    return pool.make_connection
+
+
+class Line(asyncio.Protocol):
+    """One connection. redis-py makes it (address, TLS, access, database) and ends it; what is between is done here.
+
+    Its own way to an answer leads through a stream, a parser and five coroutines, which is much of what a worker
+    that slept does before it acts on one. `heard` is called when answers may be there; `lost` gets the reason
+    when no more will come.
+    """
+
+    def __init__(self, connect: Connector, heard: Callable[["Line"], None]) -> None:
+        self._connection = connect()
+        self._heard = heard
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=BaseParser.parse_error,
+            encoding="utf-8",
+            errors="replace",
+            notEnoughData=NOTHING,
+        )
+        self._transport: Any = None
+        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    async def connect(self) -> None:
+        """Connect. Raises redis's errors, OSError."""
+        await self._connection.connect()
+        # All that was asked for on the way here has been answered, so nothing is left behind in the stream.
+        self._transport = self._connection._writer.transport  # noqa: SLF001 -- there is no other way to it
+        self._transport.set_protocol(self)
+
+    async def close(self) -> None:
+        """Close the connection at once, whatever the server does."""
+        if self._transport is not None:
+            self._transport.abort()  # over TLS to close it would mean to wait for the server's word
+        with suppress(RedisError, OSError, TimeoutError):
+            await self._connection.disconnect(nowait=True)
+
+    def send(self, data: bytes) -> None:
+        """Send commands that are packed already."""
+        self._transport.write(data)
+
+    def pull(self) -> Any:
+        """Return the next answer, an error as an exception; NOTHING where none is there whole."""
+        if self.lost.done():
+            return NOTHING
+        try:
+            return self._reader.gets()
+        except InvalidResponse as error:
+            self.end(error)
+            return NOTHING
+
+    def end(self, error: Exception) -> None:
+        """Take no more answers; `lost` gets this reason unless there is one."""
+        if not self.lost.done():
+            self.lost.set_result(error)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._reader.feed(data)
+        self._heard(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self.end(ConnectionLost(str(exc or "the server closed the connection")))
