@@ -19,7 +19,8 @@ from typing import Any
 from worker.adapters.docker import DockerEngine
 from worker.adapters.simulated import SimulatedEngine
 from worker.adapters.telemetry.log import StructLog
-from worker.app import Worker, run_with_signals
+from worker.app import Worker
+from worker.process import run_with_signals
 from worker.settings import WorkerSettings
 
 

@@ -1,13 +1,9 @@
 """The composition root: builds one worker from settings and runs its roles until it is told to stop."""
 
 import asyncio
-import gc
 import os
-import platform
-import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from contracts.keys import Keys
@@ -19,11 +15,11 @@ from worker.adapters.redis.board import RedisBoard
 from worker.adapters.redis.inbox import RedisInbox
 from worker.adapters.redis.ledger import RedisLedger
 from worker.adapters.redis.link import Link
-from worker.adapters.redis.refusals import explain_refusal
 from worker.adapters.redis.room import Room
 from worker.consumer import Consumer
 from worker.ending import end_all
 from worker.executor import Executor
+from worker.fitness import bind_engine, find_room, refuse_eviction
 from worker.gauge import EngineGauge
 from worker.healer import Healer
 from worker.keeper import Keeper, PatientLedger
@@ -31,22 +27,13 @@ from worker.limits import Limits
 from worker.lookout import Lookout
 from worker.memory import Memory
 from worker.observer import Observer
-from worker.ports import Engine, EngineError, Inbox, Ledger, Log, RedisLost, RoomRefused
+from worker.ports import Engine, Inbox, Ledger, Log, RedisLost, RoomRefused
 from worker.prober import Prober
+from worker.process import own_container_id
 from worker.recorder import Recorder
 from worker.settings import WorkerSettings
 from worker.version import VERSION
-from worker.warden import NameTaken, Warden
-
-__all__ = ["EngineMismatch", "NameTaken", "Unfit", "Worker"]
-
-
-class Unfit(Exception):
-    """The worker cannot serve: Redis, its settings or the engine forbid it; the text says what to do."""
-
-
-class EngineMismatch(Unfit):
-    """The room belongs to another engine."""
+from worker.warden import Warden
 
 
 class Worker:
@@ -199,9 +186,9 @@ class Worker:
             await self.asker.close()
 
     async def _serve(self, link: asyncio.Task[None], ready: Callable[[], None]) -> None:
-        await self._connect()
-        await self._check_redis()
-        engine_id = await self._bind_engine()
+        await find_room(self.link, self.room)
+        await refuse_eviction(self.room)
+        engine_id = await self._engine_id()
         self._started_at = format_ms(self.clock.redis_ms())
         warden = Warden(
             presence=self.room,
@@ -246,6 +233,13 @@ class Worker:
         finally:
             await end_all([*tasks, consumer])
             await end_all(self.consumer.slots)  # there are some only where there was no time to drain them
+
+    async def _engine_id(self) -> str:
+        """Bind the room to this engine, or learn whose it is. Raises Unfit, EngineMismatch."""
+        found = await bind_engine(self.room, self.engine, adopt=self.settings.adopt_engine)
+        if not found.answers:
+            self.gauge.lost()
+        return found.id
 
     async def _enlist(self, warden: Warden) -> bool:
         """Claim this worker's name, which may take a while; False when the stop came first."""
@@ -298,67 +292,3 @@ class Worker:
     async def _drain(self, consumer: asyncio.Task[None]) -> None:
         await asyncio.wait({consumer})
         await self.consumer.drain(max(0.0, self.limits.shutdown - min(3.0, self.limits.shutdown / 5)))
-
-    async def _connect(self) -> None:
-        """Wait for Redis, and for the room on it to be one. Raises RedisLost, Unfit."""
-        try:
-            await self.link.ready()
-        except RedisLost as error:
-            if self.link.refusal is None:
-                raise
-            raise Unfit(explain_refusal(self.link.refusal, self.settings.room)) from error
-
-    async def _check_redis(self) -> None:
-        policy = await self.room.memory_policy()
-        if policy is not None and policy != "noeviction":
-            raise Unfit(
-                f"Redis has maxmemory-policy {policy}, under which it may evict commands and receipts: "
-                "set `maxmemory-policy noeviction`"
-            )
-
-    async def _bind_engine(self) -> str:
-        """Bind the room to this engine. Raises EngineMismatch naming both."""
-        try:
-            engine_id = await self.engine.identify()
-        except EngineError as error:
-            known = await self.room.engine_id()
-            if known is None:
-                raise Unfit(f"the engine does not answer, and the room knows none yet: {error}") from error
-            self.gauge.lost()
-            return known
-        bound = await self.room.bind_engine(engine_id, adopt=self.settings.adopt_engine)
-        if bound != engine_id:
-            raise EngineMismatch(
-                f"room '{self.settings.room}' belongs to engine {bound}, this worker's engine is {engine_id}: "
-                "use another room, or --adopt-engine if the room has moved"
-            )
-        return engine_id
-
-
-def own_container_id() -> str | None:
-    """Return the id of the container that this process runs in, or its first 12 characters; None outside."""
-    try:
-        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-            parts = line.split("/containers/")
-            if len(parts) > 1 and len(parts[1]) >= 64 and all(c in "0123456789abcdef" for c in parts[1][:64]):
-                return parts[1][:64]
-    except OSError:
-        return None
-    name = platform.node()
-    return name if Path("/.dockerenv").exists() and len(name) == 12 else None
-
-
-async def run_with_signals(worker: Worker, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Run a worker that SIGTERM and SIGINT stop."""
-    loop = asyncio.get_running_loop()
-    # What was loaded lives as long as the process, and next to nothing that a command leaves behind is a cycle.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop)
-    try:
-        await worker.run(ready=ready)
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

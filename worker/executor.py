@@ -3,17 +3,12 @@
 from collections.abc import Callable
 from typing import assert_never
 
-from msgspec.structs import replace
-
 from contracts.commands import SHORT_ID, Action
 from contracts.errors import AlreadyRunning, AlreadyStopped, PreconditionFailed
-from contracts.receipts import ReceiptStatus
-from contracts.services import Snapshot
-from contracts.times import format_ms, parse_ms
-from worker.core.container import NEVER
+from contracts.times import parse_ms
+from worker.beginning import Beginning
 from worker.core.decide import STATE_ONLY, Act, Decision, Finish, Reject, decide
-from worker.core.delivery import Begun, Early, Ended, Fenced, Grant, Settled, Stale
-from worker.core.effects import at_begin, without_call
+from worker.core.delivery import Grant, Stale
 from worker.core.look import Look, Present
 from worker.core.takeover import Elsewhere, Happened, Overdue, Void, Wait, has_evidence, judge
 from worker.course import Course, LeaseLost, NotBegun
@@ -42,7 +37,6 @@ class Executor:
         engine_lost: Callable[[], None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._ledger = ledger
         self._engine = engine
         self._lookout = lookout
         self._clock = clock
@@ -57,6 +51,7 @@ class Executor:
             engine_lost=engine_lost,
             stopping=stopping,
         )
+        self._beginning = Beginning(ledger=ledger, clock=clock, limits=limits)
         self._settling = Settling(ledger=ledger, clock=clock, patience=self._patience)
 
     async def run(self, grant: Grant) -> Grant | None:
@@ -102,31 +97,13 @@ class Executor:
                 case Reject(error=error):
                     return await self._settling.settle(course, refusal(error), None)
                 case Finish(changed=changed):
-                    now = self._clock.redis_ms()
-                    change = without_call(
-                        grant.state,
-                        course.action,
-                        grant.service,
-                        look,
-                        now_ms=now,
-                        observed_at=format_ms(now),
-                    )
-                    outcome = self._settling.success(course, changed=changed, look=look)
-                    answer = await self._ledger.settle(grant, outcome, change, started=True, want=True)
-                    match answer:
-                        case Stale(state=state):
-                            grant.state = state
-                            continue
-                        case Settled(next=following):
-                            return following
-                        case Fenced() | Early():
-                            raise LeaseLost(grant.id)
-                        case Ended():
-                            return None
-                        case _:
-                            assert_never(answer)
+                    answer = await self._settling.without_call(course, changed=changed, look=look)
+                    if isinstance(answer, Stale):
+                        grant.state = answer.state
+                        continue
+                    return answer
                 case Act(look=present):
-                    if not await self._begin(course, present):
+                    if not await self._beginning.begin(course, present):
                         return None
                     if course.begun_at < 0:  # stale: decide again
                         continue
@@ -146,68 +123,12 @@ class Executor:
             return Finish(changed=True)
         return decision
 
-    async def _begin(self, course: Course, look: Present) -> bool:
-        """Store the evidence. False when the command ended instead; `begun_at` < 0 when it must be decided again."""
-        grant, container = course.grant, look.container
-        now = self._clock.redis_ms()
-        snapshot, memo = at_begin(
-            grant.state,
-            grant.receipt,
-            course.action,
-            grant.service,
-            look,
-            now_ms=now,
-            observed_at=format_ms(now),
-        )
-        evidence = {
-            "before_container_id": container.short_id,
-            "before_started_at": container.started_at if container.started_at != NEVER else "",
-            "before_finished_at": container.finished_at if container.finished_at != NEVER else "",
-        }
-        sent = self._clock.boot()
-        answer = await self._ledger.begin(grant, snapshot, memo, evidence)
-        match answer:
-            case Begun(ver=ver, called_at=called_at):
-                grant.state = type(grant.state)(_revised(snapshot, grant), memo, ver)
-                grant.receipt = replace(
-                    grant.receipt,
-                    status=ReceiptStatus.RUNNING,
-                    attempt=grant.receipt.attempt or 1,
-                    called_at=called_at,
-                    before_container_id=container.short_id,
-                    before_started_at=evidence["before_started_at"] or None,
-                    before_finished_at=evidence["before_finished_at"] or None,
-                )
-                course.begun_at, course.container_id, course.grace = (
-                    sent,
-                    container.id,
-                    self._grace(grant, look),
-                )
-                course.busy = course.answered = False
-                return True
-            case Stale(state=state):
-                grant.state, course.begun_at = state, -1.0
-                return True
-            case Ended():
-                return False
-            case Fenced():
-                raise LeaseLost(grant.id)
-            case _:
-                assert_never(answer)
-
-    def _grace(self, grant: Grant, look: Present) -> int:
-        """Return the stop grace in seconds: the command's, the label's, the container's, the default."""
-        for value in (grant.receipt.timeout, look.labels.stop_timeout, look.container.stop_timeout):
-            if value is not None:
-                return value
-        return self._limits.grace
-
     # Calling
 
     async def _call(self, course: Course, look: Present) -> Grant | None:
         """Call the engine once and bring the command to its end."""
         grant, limits = course.grant, self._limits
-        if self._clock.boot() - course.begun_at > limits.call_within and not await self._begin_anew(
+        if self._clock.boot() - course.begun_at > limits.call_within and not await self._beginning.renew(
             course, look
         ):
             return None
@@ -235,18 +156,6 @@ class Executor:
         except EngineFailed as error:
             return await self._afterrefusal(course, error)
         return await self._pursue(course)
-
-    async def _begin_anew(self, course: Course, look: Present) -> bool:
-        """Renew the time of the call where the begin was long ago."""
-        if not await self._begin(course, look):
-            return False
-        if course.begun_at < 0:
-            # The lane is held, so only something outside the rules wrote the service: take its word and go on.
-            if not await self._begin(course, look):
-                return False
-            if course.begun_at < 0:
-                raise LeaseLost(course.grant.id)
-        return True
 
     def _check_lease(self, grant: Grant) -> None:
         """Raise LeaseLost unless enough of the lease is left to begin a call."""
@@ -281,7 +190,7 @@ class Executor:
         if look is None:
             return await self._settling.engine_gone(course)
         if isinstance(look, Present):
-            course.grace, course.container_id = float(self._grace(grant, look)), look.container.id
+            course.grace, course.container_id = float(self._beginning.grace(grant, look)), look.container.id
         return await self._pursue(course, look, recovered=True)
 
     async def _pursue(
@@ -336,11 +245,3 @@ class Executor:
             grace=course.grace,
             margin=self._limits.margin,
         )
-
-
-def _revised(snapshot: Snapshot, grant: Grant) -> Snapshot:
-    """Return the snapshot as written; its revision is the script's and is not decided on."""
-    before = grant.state.snapshot
-    if before is None or before.revision == snapshot.revision:
-        return snapshot
-    return replace(snapshot, revision=before.revision)

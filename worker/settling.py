@@ -8,7 +8,7 @@ from contracts.errors import PointsmanError
 from contracts.services import Snapshot
 from contracts.times import format_ms
 from worker.core.delivery import Early, Ended, Fenced, Grant, Settled, Stale
-from worker.core.effects import at_end_unseen, at_settle
+from worker.core.effects import at_end_unseen, at_settle, without_call
 from worker.core.look import Look, Present
 from worker.core.state import Memo
 from worker.course import Course, LeaseLost
@@ -82,6 +82,16 @@ class Settling:
 
         return await self._end(course, outcome, change)
 
+    async def without_call(self, course: Course, *, changed: bool, look: Look | None) -> Grant | Stale | None:
+        """Begin and settle at once a command that needs no engine call; Stale where it must be decided again."""
+        grant, now = course.grant, self._clock.redis_ms()
+        change = without_call(
+            grant.state, course.action, grant.service, look, now_ms=now, observed_at=format_ms(now)
+        )
+        outcome = self.success(course, changed=changed, look=look)
+        answer = await self._ledger.settle(grant, outcome, change, started=True, want=True)
+        return answer if isinstance(answer, Stale) else self._following(grant, answer)
+
     async def engine_gone(self, course: Course) -> Grant | None:
         """Settle with 503, by Redis TIME: the deadline came and the engine had not answered."""
         grant = course.grant
@@ -103,18 +113,25 @@ class Settling:
         while True:
             answer = await self._ledger.settle(grant, outcome, change(), overdue_only=overdue_only, want=True)
             match answer:
-                case Settled(next=following):
-                    return following
                 case Stale(state=state):
                     grant.state = state
                 case Early() if overdue_only:
                     await self._patience.rest(course, 0.05)
-                case Fenced() | Early():
-                    raise LeaseLost(grant.id)
-                case Ended():
-                    return None
                 case _:
-                    assert_never(answer)
+                    return self._following(grant, answer)
+
+    @staticmethod
+    def _following(grant: Grant, answer: Settled | Fenced | Early | Ended) -> Grant | None:
+        """Return the lane that came with a settlement. Raises LeaseLost where there was none."""
+        match answer:
+            case Settled(next=following):
+                return following
+            case Ended():
+                return None
+            case Fenced() | Early():
+                raise LeaseLost(grant.id)
+            case _:
+                assert_never(answer)
 
 
 def refusal(error: PointsmanError) -> dict[str, str]:

@@ -37,8 +37,11 @@ async def run(scope: Scope, name: NameOption = None, adopt_engine: AdoptOption =
     """
     from contracts.errors import RedisUnavailable  # noqa: PLC0415
     from worker.adapters.telemetry.log import StructLog  # noqa: PLC0415 -- what only a worker needs
-    from worker.app import NameTaken, Unfit, Worker, run_with_signals  # noqa: PLC0415
+    from worker.app import Worker  # noqa: PLC0415
+    from worker.fitness import Unfit  # noqa: PLC0415
     from worker.ports import RedisLost, RoomRefused  # noqa: PLC0415
+    from worker.process import run_with_signals  # noqa: PLC0415
+    from worker.warden import NameTaken  # noqa: PLC0415
 
     settings = load_settings(scope, name=name, adopt_engine=adopt_engine)
     journal = StructLog(form=settings.log_format, level=settings.log_level, worker=settings.name)
