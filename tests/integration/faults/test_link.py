@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 import redis
 
+from contracts.keys import Keys
 from contracts.scripts import Script
 from tests.support.redis import VERSIONS, MakeRedis, RedisServer, async_client
 from tests.support.waiting import eventually
 from tests.support.wire import MakeWire
+from tests.support.workers import RoomView, worker_here
 from worker.adapters.redis.blocking import Blocking
 from worker.adapters.redis.link import Link
+from worker.adapters.simulated import SimulatedEngine
 from worker.ports import RedisLost, RoomRefused
 
 
@@ -113,6 +116,72 @@ async def test_an_answer_that_nobody_asked_for_ends_the_connection(
         await eventually(lambda: not link.up, within=5, what="the connection ends")
         await link.ready()
         assert await link.command("PING") == "PONG"
+
+
+async def test_what_was_answered_before_the_server_hung_up_is_handed_out(redis_server: RedisServer):
+    async with _linked(redis_server.url) as link:
+        await link.ready()
+        calls = [*[link.command("PING") for _ in range(8)], link.command("QUIT")]
+        assert await asyncio.gather(*calls) == ["PONG"] * 8 + ["OK"]
+        await link.ready()
+        assert await link.command("PING") == "PONG"
+
+
+async def test_a_word_that_cannot_be_sent_is_its_callers_fault_alone(redis_server: RedisServer):
+    echo = Script("echo", "return {ARGV[2]}", "0" * 40)
+    async with _linked(redis_server.url) as link:
+        joined = link.joined(echo, "key")
+        with pytest.raises(UnicodeEncodeError):
+            await joined.call("\ud800")
+        with pytest.raises(UnicodeEncodeError):
+            await link.command("GET", "\ud800")
+        assert await joined.call("said") == "said"
+        assert link.up
+
+
+@pytest.mark.parametrize("answer", ["{}", "nil", "{1, 2}"])
+async def test_an_answer_of_another_batch_ends_the_connection_and_leaves_nobody_waiting(
+    redis_server: RedisServer, answer: str
+):
+    async with _linked(redis_server.url) as link:
+        with pytest.raises(RedisLost):
+            await link.joined(Script("odd", f"return {answer}", "0" * 40), "key").call("word")
+        await eventually(lambda: not link.up, within=5, what="the connection ends")
+        await link.ready()
+        assert await link.command("PING") == "PONG"
+
+
+async def test_a_server_that_loads_its_data_ends_no_role(make_redis: MakeRedis, simulated: SimulatedEngine):
+    server = make_redis(key_load_delay=2000, loading_process_events_interval_bytes=1024)
+    simulated.add("web")
+    async with worker_here(server.url, simulated), async_client(server) as client:
+        view = RoomView(client, Keys())
+        await client.mset({f"much:{number}": "x" * 100 for number in range(1500)})
+        blocking = Blocking(server.url)
+        assert await blocking.ask("PING") == "PONG"
+        await client.save()
+        server.kill()
+        server.start(wait=False)
+
+        async def loading() -> bool:
+            try:
+                await blocking.ask("GET", "much:1")
+            except redis.exceptions.BusyLoadingError:
+                return True
+            except redis.exceptions.ConnectionError:
+                pass  # it is not up yet
+            return False
+
+        await eventually(loading, within=10, what="the server says that it loads")
+        await blocking.close()
+
+        async def sent() -> str:
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                return await view.add("restart", "web")
+            return ""
+
+        command = await eventually(sent, within=20, what="the server answers")
+        await view.becomes(command, within=20, status="succeeded")
 
 
 async def test_a_waiting_read_is_made_anew_after_the_server_hung_up(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hiredis
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
 from worker.adapters.redis.joined import Arg
@@ -63,6 +64,10 @@ class Blocking:
             await whole
         finally:
             line.lost.remove_done_callback(fail)
+        for answer in self._answers:
+            # A server that loads its data, or wants to know who we are, says so in place of an answer.
+            if isinstance(answer, ConnectionLost):
+                raise answer
         return self._answers
 
     def _hear(self, line: Line) -> None:

@@ -89,7 +89,10 @@ class Joined:
                 words.append(len(args))
                 words += args
             batch = Batch(self._wire, words, [future for _, future in some])
-            self._wire.send(batch, "EVALSHA", self._script.sha, *words[1:])
+            try:
+                self._wire.send(batch, "EVALSHA", self._script.sha, *words[1:])
+            except (TypeError, ValueError) as error:  # a word that cannot be packed: whoever said it is told
+                batch.set_exception(error)
 
     def fail(self, error: Exception) -> None:
         """Tell those that wait that nothing was sent."""
@@ -112,7 +115,9 @@ class Batch:
         return all(future.done() for future in self._futures)
 
     def set_result(self, answers: Any) -> None:
-        """Give each call its answer."""
+        """Give each call its answer. Raises TypeError or ValueError where these are not a batch's answers."""
+        if len(answers) != len(self._futures):
+            raise ValueError(f"{len(answers)} answers to {len(self._futures)} calls")
         for future, answer in zip(self._futures, answers, strict=True):
             if not future.done():
                 future.set_result(answer)

@@ -44,7 +44,7 @@ class Line(asyncio.Protocol):
 
     Its own way to an answer leads through a stream, a parser and five coroutines, which is much of what a worker
     that slept does before it acts on one. `heard` is called when answers may be there; `lost` gets the reason
-    when no more will come.
+    when no more will come, while those that came can still be pulled.
     """
 
     def __init__(self, connect: Connector, heard: Callable[["Line"], None]) -> None:
@@ -58,6 +58,7 @@ class Line(asyncio.Protocol):
             notEnoughData=NOTHING,
         )
         self._transport: Any = None
+        self._mute = False
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
     async def connect(self) -> None:
@@ -80,7 +81,7 @@ class Line(asyncio.Protocol):
 
     def pull(self) -> Any:
         """Return the next answer, an error as an exception; NOTHING where none is there whole."""
-        if self.lost.done():
+        if self._mute:
             return NOTHING
         try:
             return self._reader.gets()
@@ -89,9 +90,9 @@ class Line(asyncio.Protocol):
             return NOTHING
 
     def end(self, error: Exception) -> None:
-        """Take no more answers; `lost` gets this reason unless there is one."""
-        if not self.lost.done():
-            self.lost.set_result(error)
+        """Give no more answers; `lost` gets this reason unless there is one."""
+        self._mute = True
+        self._lose(error)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -100,4 +101,12 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self.end(ConnectionLost(str(exc or "the server closed the connection")))
+        self._lose(ConnectionLost(str(exc or "the server closed the connection")))
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol: the transport closes itself."""
+        self.connection_lost(None)
+
+    def _lose(self, error: Exception) -> None:
+        if not self.lost.done():
+            self.lost.set_result(error)

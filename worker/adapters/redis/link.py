@@ -67,6 +67,8 @@ class Link:
             finally:
                 if self._up.is_set():
                     pause = 0.05
+                while self._hand_one(line):  # what came whole before the end
+                    pass
                 self._line = None
                 self._up.clear()
                 self._fail_pending()
@@ -106,26 +108,38 @@ class Link:
         """Hand out an answer; who gets it asks on before the next, so that Redis has work meanwhile."""
         if line is not self._line:
             return
+        if self._hand_one(line):
+            self.loop.call_soon(self._hand_out, line)
+        else:
+            self._handing = False
+
+    def _hand_one(self, line: Line) -> bool:
+        """Hand out the next answer; False where there is none."""
         answer = line.pull()
         if answer is NOTHING:
-            self._handing = False
-            return
+            return False
         if not self._pending:
             line.end(RedisLost("Redis answered what nobody asked"))
-            return
+            return False
         if isinstance(answer, Exception):
             if _serves_no_more(answer):
                 line.end(RedisLost(str(answer)))  # who waits is told of it then
-                return
+                return False
             if str(answer).startswith("BUSY "):
                 answer = RedisLost(str(answer))
         _, reply = self._pending.popleft()
-        if not reply.done():
-            if isinstance(answer, Exception):
-                reply.set_exception(answer)
-            else:
-                reply.set_result(answer)
-        self.loop.call_soon(self._hand_out, line)
+        if reply.done():
+            return True
+        if isinstance(answer, Exception):
+            reply.set_exception(answer)
+            return True
+        try:
+            reply.set_result(answer)
+        except (TypeError, ValueError) as error:  # of a batch, and it does not fit it
+            lost = RedisLost(f"Redis gave an answer to something else: {error}")
+            reply.set_exception(lost)
+            line.end(lost)
+        return True
 
     async def _watch(self, line: Line) -> None:
         """End a line on which the oldest call got no answer in time."""
@@ -170,8 +184,10 @@ class Link:
 
     def _flush(self) -> None:
         """Send all that was asked for in this turn of the loop."""
-        self._send_joined()
-        self._flushing = False
+        try:
+            self._send_joined()
+        finally:
+            self._flushing = False
         packets, self._outbox = self._outbox, []
         if packets and self._line is not None:
             self._line.send(b"".join(packets))
