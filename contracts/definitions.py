@@ -1,5 +1,7 @@
 """The JSON Schema definitions of every message, made from the structs and the limits."""
 
+import inspect
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -118,13 +120,25 @@ _OWN_RULES: dict[tuple[str, str], Schema] = {
 }
 
 
+def components(types: Iterable[Any], reference: str) -> dict[str, Schema]:
+    """Return msgspec's schemas of these types, and of all that they name, by name.
+
+    Their descriptions are docstrings, without the indentation that Python before 3.13 leaves in them.
+    """
+    _, made = msgspec.json.schema_components(types, ref_template=reference)
+    for schema in made.values():
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
+    return made
+
+
 def definitions(reference: str) -> dict[str, Schema]:
     """Return a schema for every message and part, by name; `reference` is a template with `{name}`.
 
     Typed forms say that every field is there, absent ones as null; the flat forms that only what is
     known is there. Unknown fields are allowed everywhere.
     """
-    _, made = msgspec.json.schema_components(_TYPES, ref_template=reference)
+    made = components(_TYPES, reference)
     for name, schema in made.items():
         if name in glossary.FIELDS:
             _refine(name, schema)

@@ -4,10 +4,9 @@ import types
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
-import msgspec
 from pydantic import BaseModel
 
-from contracts.definitions import definitions
+from contracts.definitions import components, definitions
 from gateway import bodies
 from gateway.operations import OPERATIONS, ROOM, SYSTEM, Operation, Parameter
 from gateway.problems import MEDIA_TYPE, ProblemDetails
@@ -186,7 +185,7 @@ def _schemas() -> dict[str, Any]:
         if operation.body is not None:
             models.add(operation.body)
     ordered = sorted(structs, key=lambda struct: struct.__name__)
-    _, found = msgspec.json.schema_components(ordered, ref_template=_REF)
+    found = components(ordered, _REF)
     for model in sorted(models, key=lambda model: model.__name__):
         found[model.__name__] = model.model_json_schema(ref_template=_REF.replace("{name}", "{model}"))
     found["EventList"]["properties"]["events"]["items"] = {"$ref": _REF.format(name="Event")}
