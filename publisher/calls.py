@@ -1,38 +1,88 @@
-"""Calls in flight, gathered into one pipeline over one connection."""
+"""Calls in flight, gathered into batches over one connection."""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import redis.exceptions as theirs
 
 from contracts.errors import PointsmanError, RedisUnavailable
 from contracts.scripts import Script
-from wire.connection import LOST, PAUSES, Connection, Connector, pack, told_by
+from wire.connection import LOST, PAUSES, Connector, pack, told_by
+from wire.line import NOTHING
+from wire.line import Line as RedisLine
 
 #: The server is there, but another may serve us in its place.
 ELSEWHERE = (theirs.ReadOnlyError, theirs.BusyLoadingError, theirs.MasterDownError)
-#: Calls in one pipeline: enough to be quick, few enough to leave Redis to others in between.
+#: Calls in one batch: enough to be quick, few enough to leave Redis to others in between.
 BATCH = 256
 #: A connection that was quiet for so many seconds is looked at before it is written to.
 QUIET = 1.0
-#: How often scripts are loaded for one batch; more than once only where somebody flushes them.
-LOADS = 3
+#: Seconds for which the reply to a patient call is left unread. What a command brings about takes longer as a rule,
+#: and a producer that wakes for a reply meanwhile takes the core from whoever brings it about.
+PATIENCE = 0.005
 CLOSED = "this client was closed"
+
+
+class Line(Protocol):
+    """What is used of a connection; see `wire.line.Line`."""
+
+    lost: "asyncio.Future[Exception]"
+
+    async def connect(self) -> None:
+        """Connect."""
+
+    async def close(self) -> None:
+        """Close it at once."""
+
+    def send(self, data: bytes) -> None:
+        """Send commands."""
+
+    def pull(self) -> Any:
+        """Return the next answer, or NOTHING."""
+
+    def rest(self, seconds: float) -> None:
+        """Leave answers unread for a while."""
+
+    def attend(self) -> None:
+        """Rest no more."""
+
+    def end(self, error: Exception) -> None:
+        """Give no more answers."""
+
+
+MakeLine = Callable[[Connector, Callable[[Any], None]], Line]
 
 
 class Call:
     """One command or script call on its way; `tries` tells how often it was sent."""
 
-    __slots__ = ("data", "future", "repeatable", "script", "tries")
+    __slots__ = ("future", "patient", "repeatable", "script", "tries", "whole", "words")
 
-    def __init__(self, data: bytes, script: Script | None, repeatable: bool) -> None:
-        self.data = data
+    def __init__(
+        self,
+        *words: bytes | str | int,
+        script: Script | None = None,
+        repeatable: bool = True,
+        patient: bool = False,
+    ) -> None:
+        self.words = words
         self.script = script
         self.repeatable = repeatable
+        self.patient = patient
         self.tries = 0
+        #: Whether the script's text goes along, which lets Redis know it from then on.
+        self.whole = False
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def data(self) -> bytes:
+        """Return what is sent."""
+        if self.script is None:
+            return pack(*self.words)
+        if self.whole:
+            return pack("EVAL", self.script.text, 1, *self.words)
+        return pack("EVALSHA", self.script.sha, 1, *self.words)
 
     def answer(self, value: Any) -> None:
         """Hand the reply to whoever still waits for it."""
@@ -48,145 +98,214 @@ class Call:
 class Calls:
     """Send calls in the order in which they come, many at a time when many are in flight.
 
-    One task, alive while there is something to send, writes what has gathered and reads the replies;
-    meanwhile the next batch gathers. `timeout` is seconds for one exchange. A call that may be repeated
-    is, at most `len(PAUSES)` times and for at most twice the timeout.
+    While one batch is in flight the next gathers. `timeout` is seconds for one exchange. A call that may
+    be repeated is, at most `len(PAUSES)` times and for at most twice the timeout.
     """
 
-    def __init__(self, connect: Connector, timeout: float) -> None:
-        self._connection = connect()
+    def __init__(self, connect: Connector, timeout: float, line: MakeLine = RedisLine) -> None:
+        self._connector = connect
+        self._make_line = line
         self._timeout = timeout
         self._queue: deque[Call] = deque()
+        self._flight: deque[Call] = deque()
+        #: Of the batch in flight: calls whose script Redis does not know, and whether another server is to be asked.
+        self._missing: list[Call] = []
+        self._elsewhere = False
+        self._bound: asyncio.TimerHandle | None = None
+        #: The connection; one that broke and is to be closed; and who sees to both.
+        self._line: Line | None = None
+        self._broken: Line | None = None
         self._task: asyncio.Task[None] | None = None
-        self._used = 0.0
+        self._failures = 0
+        self._since = self._used = 0.0
         self._closed = False
 
     def command(self, *arguments: bytes | str | int) -> Call:
         """Send a command that may be repeated; await the call's `future`."""
-        return self._submit(Call(pack(*arguments), None, repeatable=True))
+        return self._submit(Call(*arguments))
 
-    def script(self, script: Script, key: str, *arguments: str | int, repeatable: bool = True) -> Call:
-        """Call a script with one key; await the call's `future`."""
-        return self._submit(Call(pack("EVALSHA", script.sha, 1, key, *arguments), script, repeatable))
+    def script(
+        self, script: Script, key: str, *arguments: str | int, repeatable: bool = True, patient: bool = False
+    ) -> Call:
+        """Call a script with one key; await the call's `future`. `patient`: its reply may wait, see PATIENCE."""
+        return self._submit(Call(key, *arguments, script=script, repeatable=repeatable, patient=patient))
+
+    def attend(self) -> None:
+        """Read replies at once: somebody wants one now."""
+        if self._line is not None:
+            self._line.attend()
 
     async def aclose(self) -> None:
         """Stop; what is in flight fails."""
         self._closed = True
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        await self._connection.disconnect(nowait=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        line, self._line = self._line, None
+        self._end_batch()
+        self._fail_all(RedisUnavailable(words=CLOSED))
+        for one in (line, self._broken):
+            if one is not None:
+                await one.close()
         await asyncio.sleep(0)  # lets the transport say goodbye
 
     def _submit(self, call: Call) -> Call:
         if self._closed:
             raise RedisUnavailable(words=CLOSED)
         self._queue.append(call)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="pointsman publisher calls")
+        if self._flight:
+            self.attend()
+        elif self._task is None:
+            line, quiet = self._line, asyncio.get_running_loop().time() - self._used
+            if line is None or line.lost.done() or quiet > QUIET:
+                self._see_to_line()
+            else:
+                self._send(line)
         return call
 
-    async def _run(self) -> None:
+    def _send(self, line: Line) -> None:
+        """Send what has gathered, but what was given up meanwhile."""
         batch: list[Call] = []
-        try:
-            while self._queue:
-                count = min(BATCH, len(self._queue))
-                batch = [
-                    call for call in (self._queue.popleft() for _ in range(count)) if not call.future.done()
-                ]
-                await self._deliver(batch)
-        except BaseException as error:
-            words = CLOSED if self._closed else repr(error)
-            for call in (*batch, *self._queue):
+        while self._queue and len(batch) < BATCH:
+            call = self._queue.popleft()
+            if not call.future.done():
+                call.tries += 1
+                batch.append(call)
+        if not batch:
+            return
+        loop = asyncio.get_running_loop()
+        if not self._failures:
+            self._since = loop.time()
+        self._flight.extend(batch)
+        self._bound = loop.call_later(self._timeout, line.end, theirs.TimeoutError("no answer in time"))
+        line.send(b"".join([call.data() for call in batch]))
+        if not self._queue and all(call.patient for call in batch):
+            line.rest(PATIENCE)
+
+    def _hear(self, line: Line) -> None:
+        """Hand out replies."""
+        while line is self._line and (answer := line.pull()) is not NOTHING:
+            if isinstance(answer, LOST):  # a server that loads its data says so in place of an answer
+                self._drop(line, answer)
+            elif not self._flight:
+                self._drop(line, theirs.InvalidResponse("Redis answered what nobody asked"))
+            else:
+                self._take(self._flight.popleft(), answer)
+                if not self._flight:
+                    self._go_on(line)
+
+    def _take(self, call: Call, answer: Any) -> None:
+        if isinstance(answer, theirs.NoScriptError):
+            self._missing.append(call)
+        elif isinstance(answer, theirs.ResponseError):
+            call.fail(told_by(answer))
+            self._elsewhere = self._elsewhere or points_elsewhere(answer)
+        else:
+            call.answer(answer)
+
+    def _go_on(self, line: Line) -> None:
+        """After a batch: first repeat the calls whose script Redis did not know, then send what has gathered."""
+        missing, elsewhere = self._missing, self._elsewhere
+        self._end_batch()
+        self._failures, self._used = 0, asyncio.get_running_loop().time()
+        told: set[Script | None] = set()
+        for call in missing:
+            call.whole = call.script not in told  # one of them tells Redis the text
+            told.add(call.script)
+        self._queue.extendleft(reversed(missing))
+        if elsewhere:
+            self._drop(line, theirs.ReadOnlyError("another server may serve us"))
+        elif self._queue:
+            self._send(line)
+
+    def _end_batch(self) -> None:
+        if self._bound is not None:
+            self._bound.cancel()
+            self._bound = None
+        self._missing, self._elsewhere = [], False
+
+    def _lost(self, reason: "asyncio.Future[Exception]") -> None:
+        if self._line is not None and self._line.lost is reason:
+            self._drop(self._line, reason.result())
+
+    def _drop(self, line: Line, error: Exception) -> None:
+        """Use a connection no more. What is in flight and may be repeated comes first on the next."""
+        words = str(error) or "the connection broke"
+        unanswered = [*self._missing, *self._flight]
+        self._line, self._broken = None, line
+        for call in self._flight:
+            if not call.repeatable:
                 call.fail(RedisUnavailable(words=words))
-            self._queue.clear()
+        self._queue.extendleft(reversed(unanswered))
+        self._flight.clear()
+        self._end_batch()
+        if unanswered:
+            self._count_failure(words)
+        self._see_to_line()
+
+    def _count_failure(self, words: str) -> None:
+        """Give up after a number of them: all that waits is told, for it would meet the same."""
+        self._failures += 1
+        waited = asyncio.get_running_loop().time() - self._since
+        if self._failures > len(PAUSES) or waited >= 2 * self._timeout:
+            self._fail_all(RedisUnavailable(words=words))
+
+    def _fail_all(self, error: PointsmanError) -> None:
+        self._failures = 0
+        for call in (*self._flight, *self._queue):
+            call.fail(error)
+        self._flight.clear()
+        self._queue.clear()
+
+    def _see_to_line(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._have_line(), name="pointsman publisher connects")
+
+    async def _have_line(self) -> None:
+        """Close what broke; have a live connection, and send, where something is to be sent."""
+        try:
+            if (
+                self._line is not None
+            ):  # quiet for long: two turns of the loop tell whether the server closed it
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            broken, self._broken = self._broken, None
+            if broken is not None:
+                await broken.close()
+            if not self._failures:
+                self._since = asyncio.get_running_loop().time()
+            while self._queue and self._line is None:
+                self._line = await self._connect()
+        except BaseException as error:
+            self._fail_all(RedisUnavailable(words=CLOSED if self._closed else repr(error)))
             raise
         finally:
             self._task = None
+        line = self._line
+        if line is not None:
+            self._send(line)
 
-    async def _deliver(self, batch: list[Call]) -> None:
-        """Exchange a batch, and what of it may be repeated again if the connection breaks."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        for pause in (*PAUSES, None):
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._prepare(loop.time())
-                    await self._exchange_all(batch)
-            except LOST as error:
-                await self._connection.disconnect(nowait=True)
-                words = str(error) or "no answer in time"
-                batch = [call for call in batch if not call.future.done()]
-                for call in batch:
-                    if call.tries and not call.repeatable:
-                        call.fail(RedisUnavailable(words=words))
-                if pause is None or loop.time() - began >= 2 * self._timeout:
-                    for call in (*batch, *self._queue):  # those that gathered would meet the same
-                        call.fail(RedisUnavailable(words=words))
-                    self._queue.clear()
-                    return
-                await asyncio.sleep(pause)
-            except theirs.RedisError as error:  # refused before any call: access, database, protocol
-                await self._connection.disconnect(nowait=True)
-                for call in batch:
-                    call.fail(RedisUnavailable(f"Redis refuses: {error}"))
-                return
-            else:
-                self._used = loop.time()
-                return
-
-    async def _prepare(self, now: float) -> None:
-        """Have a live connection: one that the server closed while it was quiet is made anew."""
-        await self._connection.connect()
-        if now - self._used > QUIET and await _stale(self._connection):
-            await self._connection.disconnect(nowait=True)
-            await self._connection.connect()
-
-    async def _exchange_all(self, batch: Sequence[Call]) -> None:
-        """Exchange the calls; load what scripts Redis does not know and repeat just those calls."""
-        for _ in range(LOADS):
-            batch = await self._exchange(batch)
-            if not batch:
-                return
-            await self._load(batch)
-        for call in batch:
-            call.fail(RedisUnavailable("Redis forgets scripts as soon as they are loaded"))
-
-    async def _exchange(self, batch: Sequence[Call]) -> list[Call]:
-        """Write the calls, hand out their replies; return those whose script Redis does not know."""
-        waiting = [call for call in batch if not call.future.done()]
-        for call in waiting:
-            call.tries += 1
-        await self._connection.send_packed_command(b"".join([call.data for call in waiting]))
-        missing: list[Call] = []
-        elsewhere = False
-        for call in waiting:
-            try:
-                call.answer(await self._connection.read_response())
-            except theirs.NoScriptError:
-                missing.append(call)
-            except theirs.ResponseError as error:
-                call.fail(told_by(error))
-                elsewhere = elsewhere or points_elsewhere(error)
-        if elsewhere:
-            await self._connection.disconnect(nowait=True)
-        return missing
-
-    async def _load(self, calls: Sequence[Call]) -> None:
-        scripts = {call.script.sha: call.script.text for call in calls if call.script is not None}
-        await self._connection.send_packed_command(
-            b"".join([pack("SCRIPT", "LOAD", text) for text in scripts.values()])
-        )
-        for _ in scripts:
-            await self._connection.read_response()
-
-
-async def _stale(connection: Connection) -> bool:
-    try:
-        return await connection.can_read()
-    except LOST:
-        return True
+    async def _connect(self) -> Line | None:
+        """Return a new connection, None where the try failed."""
+        if self._failures:
+            await asyncio.sleep(PAUSES[self._failures - 1])
+        line = self._make_line(self._connector, self._hear)
+        connected = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                await line.connect()
+            connected = True
+        except LOST as error:
+            self._count_failure(str(error) or "no answer in time")
+        except theirs.RedisError as error:  # refused before any call: access, database, protocol
+            self._fail_all(RedisUnavailable(f"Redis refuses: {error}"))
+        finally:
+            if not connected:
+                await line.close()
+        if not connected:
+            return None
+        line.lost.add_done_callback(self._lost)
+        return line
 
 
 def points_elsewhere(error: theirs.ResponseError) -> bool:

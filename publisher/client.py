@@ -153,17 +153,23 @@ class Publisher:
         """
         command, ttl = build(action, service, options, self.issuer, self.ttl)
         await self._settlements.ready()
-        waiter = self._settlements.expect(cast("str", command.id))
+        command_id = cast("str", command.id)
+        waiter = self._settlements.expect(command_id)
+        call = self._publish(command, ttl, options.get("require_worker", False), patient=True)
+        call.future.add_done_callback(lambda _: self._pass_on(call, command, waiter))
         try:
-            call = self._publish(command, ttl, options.get("require_worker", False))
-            receipt = self._published(await call.future, command)
-            if not receipt.settled:
-                async with asyncio.timeout(wait):
-                    receipt = await waiter
+            async with asyncio.timeout(wait):
+                receipt = await waiter
+            if (
+                options.get("id") is not None
+            ):  # what settled may be another command of this id: then it is a conflict
+                await self._reply(call, command)
         except TimeoutError:
-            receipt = await self._last_look(cast("str", command.id), wait)
+            await self._reply(call, command)
+            receipt = await self._last_look(command_id, wait)
         finally:
-            self._settlements.forget(cast("str", command.id), waiter)
+            call.future.cancel()  # where it is still to come
+            self._settlements.forget(command_id, waiter)
         if check and (error := error_for(receipt)) is not None:
             raise error
         return receipt
@@ -233,7 +239,7 @@ class Publisher:
             case _:
                 raise PreconditionFailed(f"A command is at work on service '{service}'; it is not forgotten")
 
-    def _publish(self, command: Command, ttl: float, require_worker: bool) -> Call:
+    def _publish(self, command: Command, ttl: float, require_worker: bool, *, patient: bool = False) -> Call:
         fields = [text for pair in encode_command(command).items() for text in pair]
         return self._calls.script(
             _PUBLISH,
@@ -243,7 +249,24 @@ class Publisher:
             int(require_worker),
             self._alive,
             *fields,
+            patient=patient,
         )
+
+    async def _reply(self, call: Call, command: Command) -> Receipt:
+        self._calls.attend()
+        return self._published(await call.future, command)
+
+    def _pass_on(self, call: Call, command: Command, waiter: "asyncio.Future[Receipt]") -> None:
+        """Tell who waits for the receipt what the reply to its publishing says of it."""
+        if call.future.cancelled():
+            return
+        outcome = self._outcome(call, command)
+        if waiter.done():
+            return
+        if isinstance(outcome, PointsmanError):
+            waiter.set_exception(outcome)
+        elif outcome.settled:
+            waiter.set_result(outcome)
 
     def _published(self, answer: Any, command: Command) -> Receipt:
         word, *rest = answer

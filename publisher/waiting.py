@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
 
 import redis.exceptions as theirs
 
@@ -13,7 +12,8 @@ from contracts.events import CommandData, EventType
 from contracts.keys import Keys
 from contracts.receipts import Receipt
 from publisher.calls import CLOSED, Calls
-from wire.connection import LOST, Connection, Connector, pack
+from wire.connection import LOST, Connector, pack
+from wire.line import NOTHING, Line
 
 #: How an event of ours begins its subject; an escaped quote inside a string does not look like this.
 SUBJECT = b'"subject":"'
@@ -42,6 +42,12 @@ class Settlements:
         self._waiting: dict[bytes, set[Waiter]] = {}
         self._confirmed: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._line: Line | None = None
+        #: Something is to be done: the line is lost, an event may have been missed, or what was asked for came.
+        self._stir = asyncio.Event()
+        self._doubt = self._asked = False
+        #: Whether nothing came since this was set.
+        self._silent = True
         self._closed = False
 
     async def ready(self) -> None:
@@ -62,7 +68,8 @@ class Settlements:
 
     def forget(self, command_id: str, waiter: Waiter) -> None:
         """Wait no more."""
-        waiter.cancel()
+        if not waiter.cancel() and not waiter.cancelled():
+            waiter.exception()  # seen, also where the wait ran out in the same moment
         waiters = self._waiting.get(command_id.encode(), set())
         waiters.discard(waiter)
         if not waiters:
@@ -93,51 +100,84 @@ class Settlements:
 
     async def _listen(self, confirmed: asyncio.Future[None]) -> None:
         loop = asyncio.get_running_loop()
-        connection, failures, began = self._connect(), 0, loop.time()
+        failures, began = 0, loop.time()
         try:
             while True:
+                line = Line(self._connect, self._hear)
                 try:
-                    await self._subscribe(connection)
+                    await self._subscribe(line)
                     failures = 0
                     if not confirmed.done():
                         confirmed.set_result(None)
-                    await self._look_again(self._waiting)
-                    while True:
-                        await self._hear(await self._next(connection))
+                    await self._follow(line)
                 except (*LOST, theirs.RedisError, PointsmanError) as error:
-                    await connection.disconnect(nowait=True)
                     failures += 1
                     enough = failures >= TRIES or loop.time() - began >= 2 * self._timeout
                     if enough and not confirmed.done():
                         _refuse(confirmed, str(error) or "no answer in time")
                         return
-                    await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
+                finally:
+                    self._line = None
+                    await line.close()
+                await asyncio.sleep(min(LONGEST_PAUSE, 0.05 * 2 ** min(failures, 10)))
         finally:
             if not confirmed.done():
                 _refuse(confirmed, CLOSED)
-            await connection.disconnect(nowait=True)
 
-    async def _subscribe(self, connection: Connection) -> None:
+    async def _subscribe(self, line: Line) -> None:
         async with asyncio.timeout(self._timeout):
-            await connection.connect()
-            await connection.send_packed_command(pack("SUBSCRIBE", self._keys.events))
-            await connection.read_response()
+            await line.connect()
+            self._line, self._doubt = line, True  # what settled while we were away is asked for
+            self._stir.clear()
+            line.lost.add_done_callback(lambda _: self._stir.set())
+            line.send(pack("SUBSCRIBE", self._keys.events))
+            await self._something(line)
 
-    async def _next(self, connection: Connection) -> list[Any]:
-        """Return the next message; a connection that is silent too long must answer or counts as lost."""
-        message = await connection.read_response(timeout=SILENCE)
-        if message is None:
-            await connection.send_packed_command(pack("PING"))
-            message = await connection.read_response(timeout=self._timeout)
-        if message is None:
-            raise theirs.TimeoutError("the subscription is silent")
-        return message  # type: ignore[no-any-return]
+    async def _follow(self, line: Line) -> None:
+        """Raise when the line is lost; one that is silent too long must answer or counts as lost."""
+        while True:
+            if self._doubt:
+                self._doubt = False
+                await self._look_again(self._waiting)
+            self._silent = True
+            try:
+                async with asyncio.timeout(SILENCE):
+                    await self._stirred(line)
+            except TimeoutError:
+                if self._silent:
+                    line.send(pack("PING"))
+                    async with asyncio.timeout(self._timeout):
+                        await self._something(line)
 
-    async def _hear(self, message: list[Any]) -> None:
-        """Settle what a message settles; nearly all messages are passed over on their raw bytes."""
-        if not self._waiting or message[0] != b"message":
+    async def _something(self, line: Line) -> None:
+        """Wait until something comes. Raises what the line is lost for."""
+        self._asked = True
+        try:
+            await self._stirred(line)
+        finally:
+            self._asked = False
+
+    async def _stirred(self, line: Line) -> None:
+        """Wait until something is to be done. Raises what the line is lost for."""
+        await self._stir.wait()
+        self._stir.clear()
+        if line.lost.done():
+            raise line.lost.result()
+
+    def _hear(self, line: Line) -> None:
+        while line is self._line and (message := line.pull()) is not NOTHING:
+            self._silent = False
+            if isinstance(message, Exception):
+                line.end(message)
+            elif message[0] == b"message":
+                self._learn(message[2])
+            if self._asked:
+                self._stir.set()
+
+    def _learn(self, data: bytes) -> None:
+        """Settle what an event settles; nearly all events are passed over on their raw bytes."""
+        if not self._waiting:
             return
-        data: bytes = message[2]
         start = data.find(SUBJECT)
         if start >= 0:
             start += len(SUBJECT)
@@ -147,7 +187,8 @@ class Settlements:
         try:
             event = event_from_json(data)
         except MalformedRecord:  # not from us, and no reason to miss anything: the receipt is the truth
-            await self._look_again(self._waiting)
+            self._doubt = True
+            self._stir.set()
             return
         if event.type in ENDS and isinstance(event.data, CommandData):
             self._settle(event.data.command)

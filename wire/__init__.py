@@ -1,1 +1,1 @@
-"""The seam to Redis that publisher and subscriber share."""
+"""The seam to Redis that publisher, subscriber and worker share."""

@@ -1,4 +1,4 @@
-"""Connections to Redis with every setting explicit, and what their errors mean to us.
+"""Connections to Redis with every setting explicit, and what their errors mean to a client.
 
 Foreign exceptions end with those who use them: what callers see is `RedisUnavailable`, or `MalformedRecord`
 where a key holds what the contract does not put there.
@@ -7,7 +7,9 @@ where a key holds what the contract does not put there.
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+import hiredis
 import redis.exceptions as theirs
+from redis.asyncio import Connection as TcpConnection
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -45,11 +47,12 @@ class Connection(Protocol):
         """Read one reply; with a `timeout` in seconds None when it runs out. Raises error replies."""
 
 
-def connector(source: Source) -> Connector:
+def connector(source: Source, *, within: float = CONNECT_TIMEOUT) -> Connector:
     """Return what makes connections, not yet connected, with every setting explicit.
 
     RESP 2, so that replies have one shape; bytes; none of redis-py's silent repetitions; no timeout
-    for single reads, because each exchange has one as a whole. Raises ValueError for what is no URL.
+    for single reads, because each exchange has one as a whole; `within` seconds to be connected.
+    Raises ValueError for what is no URL.
     """
     pool = ConnectionPool.from_url(source) if isinstance(source, str) else source.connection_pool
     settings = {
@@ -64,19 +67,18 @@ def connector(source: Source) -> Connector:
         "retry_on_error": [],
         "retry_on_timeout": False,
         "socket_timeout": None,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_connect_timeout": within,
         "health_check_interval": 0,
     }
+    if issubclass(pool.connection_class, TcpConnection):  # a unix socket's refuses the word
+        settings["socket_keepalive"] = True
     return lambda: cast("Connection", pool.connection_class(**settings))
 
 
 def pack(*arguments: bytes | str | int) -> bytes:
     """Return one command as bytes of the protocol."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument if isinstance(argument, bytes) else str(argument).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
+    packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type]
+    return packed
 
 
 def told_by(error: theirs.ResponseError) -> PointsmanError:

@@ -14,49 +14,83 @@ from publisher import calls as seam
 from publisher.calls import Calls
 from tests.support.waiting import eventually
 from wire.connection import CONNECT_TIMEOUT, connector, pack
+from wire.line import NOTHING
 
 SCRIPT = Script("one", "return 1", "a" * 40)
 OTHER = Script("two", "return 2", "b" * 40)
 
 
 class Stage:
-    """A connection whose replies are what `play` says of each command; an exception is raised.
+    """Connections whose answers are what `play` says of each command; one that is LOST ends the connection.
 
-    `pause` holds the next write up until it is set.
+    `hold` keeps answers back until `release`.
     """
 
     def __init__(self, play: Callable[[list[bytes]], Any]) -> None:
         self.play = play
         self.writes: list[list[list[bytes]]] = []
-        self.replies: list[Any] = []
-        self.connects = 0
-        self.connected = False
-        self.pause: asyncio.Event | None = None
+        self.lines: list[StagedLine] = []
+        self.held = False
+
+    def __call__(self, _: object, heard: Callable[[Any], None]) -> "StagedLine":
+        return StagedLine(self, heard)
+
+    def release(self) -> None:
+        """Hand out what was held back."""
+        self.held = False
+        for line in self.lines:
+            line.heard(line)
+
+    @property
+    def connected(self) -> list["StagedLine"]:
+        """Return the connections that are open."""
+        return [line for line in self.lines if not line.closed]
+
+
+class StagedLine:
+    """One of them."""
+
+    def __init__(self, stage: Stage, heard: Callable[[Any], None]) -> None:
+        self.stage = stage
+        self.heard = heard
+        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.answers: list[Any] = []
+        self.closed = self.resting = False
 
     async def connect(self) -> None:
-        if not self.connected:
-            self.connected = True
-            self.connects += 1
+        self.stage.lines.append(self)
 
-    async def disconnect(self, nowait: bool = False) -> None:
-        self.connected = False
-        self.replies.clear()
+    async def close(self) -> None:
+        self.closed = True
 
-    async def can_read(self) -> bool:
-        return False
+    def send(self, data: bytes) -> None:
+        commands = unpack(data)
+        self.stage.writes.append(commands)
+        self.answers += map(self.stage.play, commands)
+        asyncio.get_running_loop().call_soon(self.heard, self)
 
-    async def send_packed_command(self, command: bytes) -> None:
-        commands = unpack(command)
-        self.writes.append(commands)
-        self.replies += map(self.play, commands)
-        if self.pause is not None:
-            await self.pause.wait()
+    def pull(self) -> Any:
+        unheard = self.stage.held or self.resting or self.lost.done() or not self.answers
+        return NOTHING if unheard else self.answers.pop(0)
 
-    async def read_response(self, *, timeout: float | None = None) -> Any:  # noqa: ASYNC109 -- redis-py's word
-        reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+    def rest(self, _: float) -> None:
+        self.resting = True
+
+    def attend(self) -> None:
+        self.resting = False
+        asyncio.get_running_loop().call_soon(self.heard, self)
+
+    def end(self, error: Exception) -> None:
+        if not self.lost.done():
+            self.lost.set_result(error)
+
+
+def nowhere() -> Any:
+    raise AssertionError("a staged line needs no connection")
+
+
+def staged(stage: Stage, timeout: float = 5) -> Calls:
+    return Calls(nowhere, timeout, stage)
 
 
 def unpack(data: bytes) -> list[list[bytes]]:
@@ -90,51 +124,104 @@ def _quick(monkeypatch: pytest.MonkeyPatch):
 
 async def test_calls_made_while_one_is_under_way_go_together():
     stage = Stage(echo)
-    stage.pause = asyncio.Event()
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
+    stage.held = True
     first = calls.command("GET", "0")
     await eventually(lambda: stage.writes)
     others = [calls.command("GET", str(n)) for n in range(1, 10)]
-    stage.pause.set()
+    stage.release()
     assert await asyncio.gather(*(call.future for call in (first, *others))) == [b"%d" % n for n in range(10)]
     assert [len(write) for write in stage.writes] == [1, 9]
-    assert stage.connects == 1
+    assert len(stage.lines) == 1
     await calls.aclose()
 
 
 async def test_a_batch_has_a_limit():
     stage = Stage(echo)
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
     pending = [calls.command("GET", str(n)) for n in range(seam.BATCH + 10)]
     await asyncio.gather(*(call.future for call in pending))
     assert [len(write) for write in stage.writes] == [seam.BATCH, 10]
     await calls.aclose()
 
 
-async def test_an_unknown_script_is_loaded_and_only_its_calls_repeated():
+async def test_an_unknown_script_is_told_once_and_only_its_calls_repeated():
     known = {OTHER.sha.encode()}
 
     def play(command: list[bytes]) -> Any:
-        if command[0] == b"SCRIPT":
+        if command[0] == b"EVAL":
             known.add(SCRIPT.sha.encode())
-            return SCRIPT.sha.encode()
-        return command[-1] if command[1] in known else theirs.NoScriptError("no matching script")
+        elif command[1] not in known:
+            return theirs.NoScriptError("no matching script")
+        return command[-1]
 
     stage = Stage(play)
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
     pending = [calls.script(SCRIPT, "k", 1), calls.script(OTHER, "k", 2), calls.script(SCRIPT, "k", 3)]
     assert await asyncio.gather(*(call.future for call in pending)) == [b"1", b"2", b"3"]
-    loads, repeated = stage.writes[1:]
-    assert loads == [[b"SCRIPT", b"LOAD", SCRIPT.text.encode()]]
+    (repeated,) = stage.writes[1:]
+    assert [command[:2] for command in repeated] == [
+        [b"EVAL", SCRIPT.text.encode()],
+        [b"EVALSHA", SCRIPT.sha.encode()],
+    ]
     assert [command[-1] for command in repeated] == [b"1", b"3"]
     await calls.aclose()
 
 
-async def test_a_script_that_is_forgotten_at_once_ends_in_an_error():
-    stage = Stage(lambda c: c[-1] if c[0] == b"SCRIPT" else theirs.NoScriptError("no matching script"))
-    calls = Calls(lambda: stage, 5)
-    with pytest.raises(RedisUnavailable, match="forgets"):
-        await calls.script(SCRIPT, "k").future
+async def test_a_script_that_is_forgotten_again_is_told_again_and_order_is_kept():
+    ran: list[bytes] = []
+
+    def play(command: list[bytes]) -> Any:
+        if command[0] == b"EVALSHA":
+            return theirs.NoScriptError("no matching script")
+        ran.append(command[-1])
+        return command[-1]
+
+    stage = Stage(play)
+    calls = staged(stage)
+    pending = [calls.script(SCRIPT, "k", n) for n in range(4)]
+    await asyncio.gather(*(call.future for call in pending))
+    assert ran == [b"0", b"1", b"2", b"3"]
+    await calls.aclose()
+
+
+async def test_a_patient_calls_reply_waits_until_somebody_wants_one():
+    stage = Stage(echo)
+    calls = staged(stage)
+    await calls.command("GET", "0").future
+    patient = calls.script(SCRIPT, "k", 1, patient=True)
+    (line,) = stage.lines
+    assert line.resting
+    other = calls.command("GET", "2")
+    assert not line.resting
+    assert await asyncio.gather(patient.future, other.future) == [b"1", b"2"]
+    again = calls.script(SCRIPT, "k", 3, patient=True)
+    calls.attend()
+    assert await again.future == b"3"
+    await calls.aclose()
+
+
+async def test_an_answer_that_nobody_asked_for_ends_the_connection():
+    stage = Stage(echo)
+    calls = staged(stage)
+    assert await calls.command("GET", "a").future == b"a"
+    (line,) = stage.lines
+    line.answers.append(b"what?")
+    line.heard(line)
+    await eventually(lambda: line.closed)
+    assert await calls.command("GET", "b").future == b"b"
+    assert len(stage.lines) == 2
+    await calls.aclose()
+
+
+async def test_a_connection_that_ends_while_quiet_is_closed_and_the_next_call_has_another():
+    stage = Stage(echo)
+    calls = staged(stage)
+    assert await calls.command("GET", "a").future == b"a"
+    stage.lines[0].end(theirs.ConnectionError("gone"))
+    call = calls.script(SCRIPT, "k", 1, repeatable=False)
+    assert await call.future == b"1"
+    assert (call.tries, [line.closed for line in stage.lines]) == (1, [True, False])
     await calls.aclose()
 
 
@@ -147,10 +234,10 @@ async def test_a_broken_connection_is_tried_again_a_bounded_number_of_times():
         return theirs.ConnectionError("gone") if left >= 0 else command[-1]
 
     stage = Stage(play)
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
     call = calls.command("GET", "a")
     assert await call.future == b"a"
-    assert (call.tries, stage.connects) == (3, 3)
+    assert (call.tries, len(stage.lines)) == (3, 3)
     left = 100
     with pytest.raises(RedisUnavailable, match="gone"):
         await calls.command("GET", "b").future
@@ -163,7 +250,7 @@ async def test_what_must_not_be_repeated_fails_at_the_first_break():
         return theirs.ConnectionError("gone") if len(stage.writes) == 1 else command[-1]
 
     stage = Stage(play)
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
     once, again = calls.script(SCRIPT, "k", 1, repeatable=False), calls.script(SCRIPT, "k", 2)
     assert await again.future == b"2"
     with pytest.raises(RedisUnavailable):
@@ -173,14 +260,16 @@ async def test_what_must_not_be_repeated_fails_at_the_first_break():
 
 
 async def test_what_was_never_sent_may_be_sent_whatever_it_is():
-    class Late(Stage):
+    class Late(StagedLine):
         async def connect(self) -> None:
-            self.connects += 1
-            if self.connects < 3:
+            await super().connect()
+            if len(self.stage.lines) < 3:
                 raise theirs.ConnectionError("not yet")
 
-    calls = Calls(lambda: Late(echo), 5)
+    stage = Stage(echo)
+    calls = Calls(nowhere, 5, lambda _, heard: Late(stage, heard))
     assert await calls.script(SCRIPT, "k", 1, repeatable=False).future == b"1"
+    assert [line.closed for line in stage.lines] == [True, True, False]
     await calls.aclose()
 
 
@@ -191,7 +280,7 @@ async def test_replies_already_read_are_not_asked_for_again():
         return command[-1]
 
     stage = Stage(play)
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
     pending = [calls.command("GET", str(n)) for n in range(4)]
     assert await asyncio.gather(*(call.future for call in pending)) == [b"0", b"1", b"2", b"3"]
     assert [call.tries for call in pending] == [1, 1, 2, 2]
@@ -205,7 +294,7 @@ async def test_error_replies_belong_to_their_call():
             b"b": theirs.OutOfMemoryError("OOM command not allowed"),
         }.get(command[-1], command[-1])
 
-    calls = Calls(lambda: Stage(play), 5)
+    calls = staged(Stage(play))
     pending = [calls.command("GET", name) for name in "abc"]
     wrong, full, fine = await asyncio.gather(*(call.future for call in pending), return_exceptions=True)
     assert isinstance(wrong, MalformedRecord)
@@ -216,11 +305,11 @@ async def test_error_replies_belong_to_their_call():
 
 
 async def test_a_server_that_refuses_the_connection_is_told_of():
-    class Refusing(Stage):
+    class Refused(StagedLine):
         async def connect(self) -> None:
             raise theirs.ResponseError("DB index is out of range")
 
-    calls = Calls(lambda: Refusing(echo), 5)
+    calls = Calls(nowhere, 5, lambda _, heard: Refused(Stage(echo), heard))
     with pytest.raises(RedisUnavailable, match="out of range"):
         await calls.command("GET", "a").future
     await calls.aclose()
@@ -228,7 +317,7 @@ async def test_a_server_that_refuses_the_connection_is_told_of():
 
 async def test_a_caller_that_gave_up_is_not_sent_for():
     stage = Stage(echo)
-    calls = Calls(lambda: stage, 5)
+    calls = staged(stage)
     one, two = calls.command("GET", "1"), calls.command("GET", "2")
     one.future.cancel()
     assert await two.future == b"2"
@@ -238,8 +327,8 @@ async def test_a_caller_that_gave_up_is_not_sent_for():
 
 async def test_a_silent_server_is_given_up_after_twice_the_timeout():
     stage = Stage(echo)
-    stage.pause = asyncio.Event()
-    calls = Calls(lambda: stage, 0.02)
+    stage.held = True
+    calls = staged(stage, 0.02)
     with pytest.raises(RedisUnavailable, match="no answer in time"):
         await calls.command("GET", "a").future
     assert len(stage.writes) <= 3
@@ -248,8 +337,8 @@ async def test_a_silent_server_is_given_up_after_twice_the_timeout():
 
 async def test_closing_fails_what_is_in_flight_and_what_comes_after():
     stage = Stage(echo)
-    stage.pause = asyncio.Event()
-    calls = Calls(lambda: stage, 5)
+    stage.held = True
+    calls = staged(stage)
     call = calls.command("GET", "a")
     await eventually(lambda: stage.writes)
     late = calls.command("GET", "b")

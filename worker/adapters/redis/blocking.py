@@ -8,8 +8,9 @@ import hiredis
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
+from wire.connection import connector
+from wire.line import NOTHING, Line
 from worker.adapters.redis.joined import Arg
-from worker.adapters.redis.line import NOTHING, Line, connector
 
 #: Seconds within which a connection is made.
 CONNECT = 5.0
@@ -19,7 +20,7 @@ class Blocking:
     """One connection, made when it is needed; one caller at a time, for as long as that one waits."""
 
     def __init__(self, url: str) -> None:
-        self._connect = connector(url, CONNECT)
+        self._connect = connector(url, within=CONNECT)
         self._line: Line | None = None
         self._answers: list[Any] = []
         self._wanted = 0
@@ -41,7 +42,7 @@ class Blocking:
         """
         try:
             if self._line is None:
-                self._line = Line(self._connect, self._hear)
+                self._line = Line(self._connect, self._hear, encoding="utf-8")
                 await self._line.connect()
                 [named] = await self._exchange(self._line, ("CLIENT", "ID"))
                 self.client_id = None if isinstance(named, ResponseError) else named

@@ -11,8 +11,9 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError
 
 from contracts.scripts import Script
+from wire.connection import connector
+from wire.line import NOTHING, Line
 from worker.adapters.redis.joined import Arg, Joined, Reply
-from worker.adapters.redis.line import NOTHING, Line, connector
 from worker.ports import RedisLost, RoomRefused
 
 
@@ -27,7 +28,7 @@ class Link:
     def __init__(
         self, url: str, *, call_timeout: float, greet: Callable[[], Awaitable[None]] | None = None
     ) -> None:
-        self._connect = connector(url, call_timeout)
+        self._connect = connector(url, within=call_timeout)
         self._call_timeout = call_timeout
         self.greet = greet
         self._up = asyncio.Event()
@@ -55,7 +56,7 @@ class Link:
         """Connect and reconnect until cancelled."""
         pause = 0.05
         while True:
-            line = Line(self._connect, self._hear)
+            line = Line(self._connect, self._hear, encoding="utf-8")
             try:
                 async with asyncio.timeout(self._call_timeout):
                     await line.connect()

@@ -7,57 +7,38 @@ from typing import Any, Final
 
 import hiredis
 from redis._parsers import BaseParser
-from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import InvalidResponse, RedisError
+
+from wire.pump import Pump
 
 #: What `pull` returns while no answer is there whole.
 NOTHING: Final = object()
 
 
-#: Makes a connection of redis-py's, not yet connected.
-Connector = Callable[[], Any]
-
-
-def connector(url: str, within: float) -> Connector:
-    """Return what makes connections to `url`, with every setting explicit; each is to be there within these seconds."""
-    # redis-py's connections over a unix socket know no keepalive and refuse the word.
-    tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
-    pool = ConnectionPool.from_url(
-        url,
-        decode_responses=True,
-        encoding_errors="replace",
-        protocol=2,
-        socket_timeout=None,  # who asks has a bound
-        socket_connect_timeout=within,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-        **tcp_only,
-    )
-    return pool.make_connection
-
-
 class Line(asyncio.Protocol):
     """One connection. redis-py makes it (address, TLS, access, database) and ends it; what is between is done here.
 
-    Its own way to an answer leads through a stream, a parser and five coroutines, which is much of what a worker
+    Its own way to an answer leads through a stream, a parser and five coroutines, which is much of what a program
     that slept does before it acts on one. `heard` is called when answers may be there; `lost` gets the reason
-    when no more will come, while those that came can still be pulled.
+    when no more will come, while those that came can still be pulled. Text in answers is bytes, or str where
+    `encoding` says how to read it.
     """
 
-    def __init__(self, connect: Connector, heard: Callable[["Line"], None]) -> None:
+    def __init__(
+        self, connect: Callable[[], Any], heard: Callable[["Line"], None], *, encoding: str | None = None
+    ) -> None:
         self._connection = connect()
         self._heard = heard
-        self._reader = hiredis.Reader(
+        self._reader: Any = hiredis.Reader(
             protocolError=InvalidResponse,
             replyError=BaseParser.parse_error,
-            encoding="utf-8",
+            encoding=encoding,
             errors="replace",
             notEnoughData=NOTHING,
         )
         self._transport: Any = None
+        self._resting: asyncio.TimerHandle | None = None
         self._mute = False
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
@@ -66,7 +47,10 @@ class Line(asyncio.Protocol):
         await self._connection.connect()
         # All that was asked for on the way here has been answered, so nothing is left behind in the stream.
         self._transport = self._connection._writer.transport  # noqa: SLF001 -- there is no other way to it
-        self._transport.set_protocol(self)
+        if hasattr(self._transport, "set_protocol"):
+            self._transport.set_protocol(self)
+        else:
+            self._transport = self._reader = Pump(self._connection, self, NOTHING)
 
     async def close(self) -> None:
         """Close the connection at once, whatever the server does."""
@@ -89,6 +73,19 @@ class Line(asyncio.Protocol):
             self.end(error)
             return NOTHING
 
+    def rest(self, seconds: float) -> None:
+        """Leave what comes unread until `attend`, at most for so long: who sleeps leaves the core to others."""
+        if self._resting is None:
+            self._transport.pause_reading()
+            self._resting = asyncio.get_running_loop().call_later(seconds, self.attend)
+
+    def attend(self) -> None:
+        """Rest no more."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+            self._transport.resume_reading()
+
     def end(self, error: Exception) -> None:
         """Give no more answers; `lost` gets this reason unless there is one."""
         self._mute = True
@@ -97,6 +94,10 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self._reader.feed(data)
+        self._heard(self)
+
+    def answers_came(self) -> None:
+        """Say that there is something to pull."""
         self._heard(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
