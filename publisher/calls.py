@@ -173,12 +173,12 @@ class Calls:
                 batch.append(call)
         if not batch:
             return
+        line.send(b"".join([call.data() for call in batch]))
+        self._flight.extend(batch)
         loop = asyncio.get_running_loop()
         if not self._failures:
             self._since = loop.time()
-        self._flight.extend(batch)
         self._bound = loop.call_later(self._timeout, line.end, theirs.TimeoutError("no answer in time"))
-        line.send(b"".join([call.data() for call in batch]))
         if not self._queue and all(call.patient for call in batch):
             line.rest(PATIENCE)
 

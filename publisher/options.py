@@ -1,18 +1,18 @@
 """What may be said with a command, and how it becomes the command that is published."""
 
-import uuid
+import secrets
 from datetime import datetime
-from typing import TypedDict, cast
+from typing import Final, TypedDict
 
-from msgspec.structs import replace
-
-from contracts.codec import check_command
+from contracts.codec import decode_command, encode_command
 from contracts.commands import SELF_HEAL, Action, Command
 from contracts.errors import InvalidCommand
 from contracts.times import format_ms, to_ms
 
 #: Ten years, in seconds: longer is a mistake in the unit.
 LONGEST_TTL = 315_360_000.0
+#: Options that are no fields of a command.
+_NO_FIELDS: Final = frozenset({"ttl", "require_worker"})
 
 
 class Options(TypedDict, total=False):
@@ -51,22 +51,11 @@ def build(
         raise InvalidCommand("ttl and expires_at say the same: give one of them", field="expires_at")
     if asked is not None and not 0 < asked <= LONGEST_TTL:
         raise InvalidCommand(f"ttl {asked} is no time to live: give seconds above 0", field="ttl")
-    command = Command(
-        action=cast("Action", action),
-        service=service,
-        id=options.get("id"),
-        issuer=options.get("issuer"),
-        reason=options.get("reason"),
-        expires_at=_moment("expires_at", options.get("expires_at")),
-        not_before=_moment("not_before", options.get("not_before")),
-        timeout=options.get("timeout"),
-        expect_container_id=options.get("expect_container_id"),
-        expect_started_at=options.get("expect_started_at"),
-        coalesce=options.get("coalesce", False),
-        traceparent=options.get("traceparent"),
-        tracestate=options.get("tracestate"),
-    )
-    return complete(command, issuer), ttl if asked is None else asked
+    fields = {"action": str(action), "service": service}
+    for name, value in options.items():
+        if name not in _NO_FIELDS and value is not None and value is not False:
+            fields[name] = _text(name, value)
+    return _checked(fields, issuer), ttl if asked is None else asked
 
 
 def complete(command: Command, issuer: str | None) -> Command:
@@ -74,11 +63,18 @@ def complete(command: Command, issuer: str | None) -> Command:
 
     Raises InvalidCommand.
     """
-    checked = check_command(command)
-    issuer = issuer if checked.issuer is None else checked.issuer
-    if issuer == SELF_HEAL:
+    return _checked(encode_command(command), issuer)
+
+
+def _checked(fields: dict[str, str], issuer: str | None) -> Command:
+    if "id" not in fields:
+        fields["id"] = secrets.token_hex(16)
+    if issuer is not None and not fields.get("issuer"):
+        fields["issuer"] = issuer
+    command = decode_command(fields)
+    if command.issuer == SELF_HEAL:
         raise InvalidCommand(f"issuer '{SELF_HEAL}' is reserved: name another", field="issuer")
-    return replace(checked, id=checked.id or str(uuid.uuid4()), issuer=issuer)
+    return command
 
 
 def to_wire(seconds: float) -> int:
@@ -86,10 +82,14 @@ def to_wire(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _moment(field: str, value: datetime | str | None) -> str | None:
-    """Return a moment as the wire writes it."""
-    if not isinstance(value, datetime):
+def _text(field: str, value: object) -> str:
+    """Return an option as the wire writes it."""
+    if isinstance(value, str):
         return value
+    if value is True:
+        return "1"
+    if not isinstance(value, datetime):
+        return str(value)
     try:
         return format_ms(to_ms(value))
     except ValueError as error:

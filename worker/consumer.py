@@ -117,7 +117,10 @@ class Consumer:
         if taken is None:
             self._unsure = True
             return 0.0
-        return self._accept(taken, free)
+        pause = self._accept(taken, free)
+        if taken.grants:
+            await self._inbox.lull()
+        return pause
 
     async def _let_go(self, ring: asyncio.Task[float]) -> None:
         """End the wait so that nothing is taken behind our back; what still comes is given back by its slot."""

@@ -111,6 +111,10 @@ class Inbox(Protocol):
         """
         ...
 
+    async def lull(self) -> None:
+        """Wait until Redis has answered what it was asked, or a moment: what was just taken goes first."""
+        ...
+
     async def release(self) -> None:
         """Let `await_take` go on at once."""
         ...

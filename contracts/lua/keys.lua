@@ -2,11 +2,23 @@
 -- One hash tag holds them in one cluster slot, so a script may touch all of them. Same names as contracts/keys.py.
 local BASE = string.sub(KEYS[1], 1, -9)
 local GROUP = 'workers'
-local COMMANDS, CHANGES, DEAD, META = KEYS[1], BASE .. 'changes', BASE .. 'dead', BASE .. 'meta'
-local EVENTS, SERVICES, WORKERS = BASE .. 'events', BASE .. 'services', BASE .. 'workers'
-local READY, LEASES, SCHEDULED, EXPIRIES = BASE .. 'ready', BASE .. 'leases', BASE .. 'scheduled', BASE .. 'expiries'
-local UNREAD, SEQ, OBSERVER, WAKE = BASE .. 'unread', BASE .. 'seq', BASE .. 'observer', BASE .. 'wake'
-local REQUEUES, RELOOK = BASE .. 'requeues', BASE .. 'relook'
+local COMMANDS = KEYS[1]
+local CHANGES = BASE .. 'changes'
+local DEAD = BASE .. 'dead'
+local META = BASE .. 'meta'
+local EVENTS = BASE .. 'events'
+local SERVICES = BASE .. 'services'
+local WORKERS = BASE .. 'workers'
+local READY = BASE .. 'ready'
+local LEASES = BASE .. 'leases'
+local SCHEDULED = BASE .. 'scheduled'
+local EXPIRIES = BASE .. 'expiries'
+local UNREAD = BASE .. 'unread'
+local SEQ = BASE .. 'seq'
+local OBSERVER = BASE .. 'observer'
+local WAKE = BASE .. 'wake'
+local REQUEUES = BASE .. 'requeues'
+local RELOOK = BASE .. 'relook'
 local function receipt_key(id) return BASE .. 'command:' .. id end
 local function service_key(name) return BASE .. 'service:' .. name end
 local function state_key(name) return BASE .. 'state:' .. name end

@@ -1,34 +1,8 @@
 -- log: the room's numbered events. Needs keys, time.
--- include: stamp
+-- include: head stamp
 -- Invariant: within an epoch every event has the revision after the one before it, stands in `changes` under that id
 -- and went out on the channel, in this order, from the script that caused it.
-local EPOCH, REVISION
 local TOLD, BATCHED = false, false -- BATCHED: the script keeps the revision itself, once, at its end
-
--- Reads the log's head; must be called before the first write. Returns an error reply when no event may be written.
-local function open_log()
-  local head = redis.pcall('HMGET', META, 'epoch', 'revision')
-  if head.err then return require_types({META, 'hash'}) end
-  if not is_epoch(head[1]) or not is_revision(head[2]) then
-    return redis.error_reply('NOEPOCH the room has no epoch yet')
-  end
-  EPOCH, REVISION = head[1], tonumber(head[2])
-  return nil
-end
-
--- The same, for scripts that write before they tell: finds out as well whether `changes` takes an event.
-local function open_events()
-  local wrong = open_log()
-  if wrong then return wrong end
-  local info = redis.pcall('XINFO', 'STREAM', CHANGES)
-  if info.err then return require_types({CHANGES, 'stream'}) end -- none, where there is no stream yet
-  for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' and tonumber(string.match(info[i + 1], '^%d+')) > REVISION then
-      return redis.error_reply('NOEPOCH changes is ahead of meta')
-    end
-  end
-  return nil
-end
 
 -- The revision that the next event will have, as text.
 local function next_revision() return string.format('%d', REVISION + 1) end

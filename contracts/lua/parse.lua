@@ -1,12 +1,7 @@
 -- parse: one stream entry's flat fields -> a command, or why not. Needs rfc3339, json. Agrees with contracts/codec.py.
 -- Nothing that an entry can contain may make this throw.
+-- include: stamp
 local ENTRY_LIMIT, TEXT_LIMIT = 16384, 256
-local ACTIONS = {restart = true, start = true, stop = true, enable = true, disable = true}
-local KNOWN = {
-  action = true, service = true, id = true, v = true, issuer = true, reason = true, expires_at = true, not_before = true,
-  timeout = true, expect_container_id = true, expect_started_at = true, coalesce = true, traceparent = true, tracestate = true,
-}
-
 -- Returns the number of code points, or nil when the text is not UTF-8.
 local function utf8_length(text)
   if not string.find(text, '[\128-\255]') then return #text end
@@ -41,10 +36,10 @@ local function valid_id(text)
   return #text >= 1 and #text <= 128 and string.find(text, '^[A-Za-z0-9._:/%-]+$') ~= nil and not string.find(text, '^%d+%-%d+$')
 end
 
--- Says what is wrong with the value of a known field, nil when it is right.
+-- Says what is wrong with the value of a known field, nil when it is right; false for a field that is not known.
 local function wrong_value(name, x)
   if name == 'action' then
-    if not ACTIONS[x] then return 'action must be one of restart, start, stop, enable, disable' end
+    if x ~= 'restart' and x ~= 'start' and x ~= 'stop' and x ~= 'enable' and x ~= 'disable' then return 'action must be one of restart, start, stop, enable, disable' end
   elseif name == 'service' then
     if not valid_service(x) then return 'service must be 1 to 128 of A-Z a-z 0-9 _ . - and begin with a letter or digit' end
   elseif name == 'id' then
@@ -66,6 +61,8 @@ local function wrong_value(name, x)
     end
   elseif name == 'tracestate' then
     if #x > 512 then return 'tracestate must be at most 512 bytes' end
+  elseif name ~= 'issuer' and name ~= 'reason' and name ~= 'expires_at' and name ~= 'not_before' then
+    return false
   end
   return nil
 end
@@ -93,10 +90,11 @@ local function parse_entry(flat)
     local name, value = flat[i], flat[i + 1]
     if seen[name] then
       why = why or ('field ' .. shown(name) .. ' is given twice')
-    else
+    elseif #name <= ENTRY_LIMIT and #value <= ENTRY_LIMIT then -- where not, the entry is too long, and that is said
       seen[name] = true
-      local known = KNOWN[name]
-      local length = (why and not known) or #value <= ENTRY_LIMIT and #name <= ENTRY_LIMIT and (known or utf8_length(name)) and utf8_length(value)
+      local wrong = wrong_value(name, value)
+      local known = wrong ~= false
+      local length = (why and not known) or (known or utf8_length(name)) and utf8_length(value)
       if not length then
         why = why or ('field ' .. shown(name) .. ' is not UTF-8 text')
       elseif known then
@@ -106,9 +104,10 @@ local function parse_entry(flat)
           elseif length > 0 then command[name] = value end
         elseif length == 0 then
           why = why or ('field ' .. name .. ' is empty: give a value or leave the field out')
+        elseif wrong then
+          why = why or wrong
         else
-          local wrong = wrong_value(name, value)
-          if wrong then why = why or wrong else command[name] = value end
+          command[name] = value
         end
       end
     end

@@ -10,7 +10,6 @@ local function post_command(flat, options)
   local length = redis.pcall('XLEN', COMMANDS)
   local held = redis.pcall('HGETALL', receipt_key(command.id))
   local wrong = (type(length) == 'table' or held.err) and require_types({COMMANDS, 'stream', receipt_key(command.id), 'hash'})
-    or require_types({UNREAD, 'zset'})
   if wrong then return wrong end
   local known = #held > 0 and to_map(held)
   if known and fingerprint(known) ~= fingerprint(command) then
@@ -20,13 +19,17 @@ local function post_command(flat, options)
     return {'duplicate', redis.call('HGETALL', receipt_key(command.id))}
   end
   if options.limit > 0 and length >= options.limit then return {'full', tostring(length)} end
-  local entry = redis.call('XADD', COMMANDS, '*', unpack(flat))
+  local unread = redis.pcall('ZADD', UNREAD, NOW, command.id) -- the first write: refused, it leaves nothing behind
+  if type(unread) == 'table' then return require_types({UNREAD, 'zset'}) or unread end
+  local entry = redis.pcall('XADD', COMMANDS, '*', unpack(flat))
+  if type(entry) == 'table' then -- no id is left in the stream
+    redis.call('ZREM', UNREAD, command.id)
+    return entry
+  end
   local receipt = new_receipt(command, entry, options.ttl)
   receipt.status = (receipt.due_ms and receipt.due_ms > NOW) and 'scheduled' or 'queued'
   receipt.requeued_from, receipt.history = options.requeued_from, options.history
-  local written = write_new_receipt(receipt)
-  redis.call('ZADD', UNREAD, NOW, command.id)
-  return {'ok', written}
+  return {'ok', write_new_receipt(receipt)}
 end
 
 -- An error reply where a key of another type stands in its place.

@@ -1,4 +1,5 @@
 -- receipt: read a receipt, begin one. Needs keys, time, rfc3339.
+-- include: stamp
 local COMMAND_FIELDS = {
   'id', 'v', 'action', 'service', 'issuer', 'reason', 'expires_at', 'not_before', 'timeout', 'expect_container_id',
   'expect_started_at', 'coalesce', 'traceparent', 'tracestate',

@@ -1,5 +1,4 @@
 -- rfc3339: "2026-01-01T00:00:00.000Z" -> milliseconds; the way back is stamp.
--- include: stamp
 local LAST_MS = 253402300799999 -- 9999-12-31T23:59:59.999Z
 local MONTH_DAYS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 

@@ -172,6 +172,9 @@ class _Inbox(RedisInbox):
         self.woken.clear()
         return await self.take(free, state_only=state_only, count=count)
 
+    async def lull(self) -> None:
+        """Go on at once: nothing is under way here."""
+
 
 class _Hearing(Hearing):
     """Reads the stream when something settles in this process."""

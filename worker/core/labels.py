@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeVar
 
 PREFIX: Final = "pointsman."
@@ -73,6 +74,14 @@ class ServiceLabels:
     @classmethod
     def parse(cls, labels: Mapping[str, str]) -> "ServiceLabels":
         """Read a container's labels. An empty value is an absent one, as compose files produce them."""
+        ours = [item for item in labels.items() if item[0].startswith(PREFIX) or item[0] == _COMPOSE_DEPENDS_ON]
+        return cls._read(tuple(ours))
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def _read(cls, ours: tuple[tuple[str, str], ...]) -> "ServiceLabels":
+        """Read what is for us among them; containers of one kind have the same."""
+        labels = dict(ours)
         read = _Reader(labels)
         base = read.value("backoff-base", _seconds(0.001, _DAY))
         top = read.value("backoff-max", _seconds(0.001, _DAY))

@@ -223,6 +223,23 @@ async def test_a_process_that_stood_still_keeps_its_link(redis_server: RedisServ
         await load.end()
 
 
+async def test_a_lull_ends_with_the_last_answer(redis_server: RedisServer):
+    async with _linked(redis_server.url) as link:
+        await link.command("PING")
+        calls = [asyncio.ensure_future(link.command("INCR", "lulled")) for _ in range(3)]
+        async with asyncio.timeout(5):
+            await link.lull(60)
+            assert await asyncio.gather(*calls) == [1, 2, 3]
+
+
+async def test_a_lull_in_which_nothing_is_answered_ends_by_itself(redis_server: RedisServer):
+    async with _linked(redis_server.url) as link:
+        await link.command("PING")
+        began = link.loop.time()
+        await asyncio.gather(link.lull(0.05), link.lull(0.05))
+        assert 0.04 < link.loop.time() - began < 5
+
+
 async def test_a_greeting_that_is_refused_is_tried_again(redis_server: RedisServer):
     link = Link(redis_server.url, call_timeout=1.0)
     refusals = 3

@@ -113,7 +113,7 @@ def test_a_publisher_that_wants_a_worker_adds_nothing_without_one(room: Room):
     room.pass_time(ALIVE + 1)
     assert room.publish(**fields, wanted=True) == ["no_worker"]
     beat(room, "w2")
-    assert room.publish(**fields, wanted=True)[::2] == ["ok", "1"]
+    assert room.publish(**fields, wanted=True)[0] == "ok"
 
 
 def test_a_limit_keeps_the_stream_from_growing(room: Room):

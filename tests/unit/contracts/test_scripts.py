@@ -43,21 +43,21 @@ def test_fragments_stand_before_the_script_once_and_in_order(package):
         a="local a\n",
         b="local b\n",
         c="local c\n",
-        script="-- what\n-- include: c a\n-- include: a b\nreturn 1\n",
+        script="-- what\n-- include: c a\n-- include: a b\nreturn a + b + c\n",
     )
     text = load(name).text
     assert [line for line in text.splitlines() if line.startswith(("local", "return"))] == [
         "local c",
         "local a",
         "local b",
-        "return 1",
+        "return a + b + c",
     ]
 
 
 def test_a_fragment_brings_its_own_before_itself(package):
-    name = package(a="-- include: b\nlocal a\n", b="local b\n", script="-- include: a b\nreturn 1\n")
+    name = package(a="-- include: b\nlocal a\n", b="local b\n", script="-- include: a b\nreturn a + b\n")
     text = load(name).text
-    assert text.index("local b") < text.index("local a") < text.index("return 1")
+    assert text.index("local b") < text.index("local a") < text.index("return a")
     assert text.count("local b") == 1
 
 
@@ -83,7 +83,50 @@ def test_an_override_takes_a_fragments_place_for_those_who_ask(package):
 
 
 def test_the_tables_of_fields_come_from_the_structs(package):
-    assert lua_fields() in load(package(script="-- include: fields\nreturn 1")).text
+    names = [line.split()[1] for line in lua_fields().splitlines() if line.startswith("local ")]
+    assert lua_fields() in load(package(script=f"-- include: fields\nreturn {' .. '.join(names)}")).text
+
+
+def test_what_nobody_uses_is_left_out_with_what_only_that_used(package):
+    name = package(
+        a="""-- a: a, b and c.
+local A = {
+  'one',
+}
+-- Says what a is.
+local function alone() return A end
+local function used(b)
+  return b
+end
+local B, C = 'b', 'c'
+local now = redis.call('TIME')
+local told
+""",
+        script="-- include: a\n-- alone is not used here\nlocal mine = 1\nreturn used(C, told)\n",
+    )
+    lines = [line for line in load(name).text.splitlines() if line and not line.startswith("--")]
+    assert lines == [
+        "local function used(b)",
+        "  return b",
+        "end",
+        "local B, C = 'b', 'c'",
+        "local now = redis.call('TIME')",
+        "local told",
+        "local mine = 1",
+        "return used(C, told)",
+    ]
+
+
+def test_what_only_a_rare_branch_uses_is_kept_for_it(package):
+    name = package(
+        a="local function deep() return 1 end\nlocal function idle() return 2 end\n",
+        b="local function rare() return deep() end\nlocal function never() return 3 end\n",
+        script="-- include: a\nif KEYS[1] then\n  -- include-here: b\n  return rare()\nend\n",
+    )
+    text = load(name).text
+    assert "deep()" in text
+    assert "idle" not in text
+    assert "never" not in text
 
 
 def test_a_script_without_fragments_is_as_it_is(package):

@@ -44,6 +44,7 @@ class Inbox:
         self.rings: list[int] = []
         self.ring: asyncio.Future[list[Grant] | None] | None = None
         self.released = 0
+        self.lulls: list[int] = []
 
     async def take(self, free: int, *, state_only: bool, count: int) -> Taken:
         self.takes.append(free)
@@ -57,6 +58,9 @@ class Inbox:
         self.ring = asyncio.get_running_loop().create_future()
         given = await self.ring
         return None if given is None else taken(given)
+
+    async def lull(self) -> None:
+        self.lulls.append(len(self.rings))
 
     async def release(self) -> None:
         self.released += 1
@@ -171,6 +175,15 @@ async def test_where_it_is_not_known_what_was_taken_the_room_is_asked() -> None:
         ring.set_result(None)
         await eventually(lambda: house.ledger.reconciled == [[]], within=5)
         await eventually(lambda: len(house.inbox.takes) == 2, within=5)
+
+
+async def test_what_was_taken_goes_before_the_next_wait_is_set_up() -> None:
+    async with serving(64) as house:
+        house.inbox.brings()
+        await eventually(lambda: len(house.inbox.rings) == 2, within=5)
+        house.inbox.brings("a")
+        await eventually(lambda: len(house.inbox.rings) == 3, within=5)
+        assert house.inbox.lulls == [2]
 
 
 @pytest.mark.parametrize("running", [False, True])

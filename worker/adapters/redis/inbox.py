@@ -18,6 +18,8 @@ from worker.ports import RedisLost, RoomRefused
 ANSWER = 5.0
 #: A waiting take gives no lanes to a worker that has missed so many beats: it may be frozen.
 BEATS = 2.5
+#: Seconds, at most, for what was taken to have its calls answered, before the next take is set up to wait.
+LULL = 0.005
 
 
 def read_state(snapshot: list[str], ver: str, memo: str) -> ServiceState:
@@ -134,6 +136,10 @@ class RedisInbox:
             return await self._taken(taken, sent)
         except (RedisLost, RoomRefused):
             return None
+
+    async def lull(self) -> None:
+        """See `Inbox.lull`."""
+        await self._room.link.lull(LULL)
 
     async def release(self) -> None:
         """Let `await_take` go on at once. Raises RedisLost, RoomRefused (the server does not let us)."""

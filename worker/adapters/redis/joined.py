@@ -47,7 +47,7 @@ class Wire(Protocol):
         ...
 
     def post(self, joined: "Joined", /) -> None:
-        """Let what waits be sent in this turn of the loop. Raises RedisLost."""
+        """Let what waits be sent in this turn of the loop, or fail."""
         ...
 
     def send(self, reply: Reply, /, *args: Arg) -> None:
@@ -73,10 +73,10 @@ class Joined:
         wire = self._wire
         if not wire.up:
             await wire.ready()
-        if not self._waiting:
-            wire.post(self)
         future: asyncio.Future[Any] = wire.loop.create_future()
         self._waiting.append((args, future))
+        if len(self._waiting) == 1:
+            wire.post(self)
         return await future
 
     def send(self) -> None:

@@ -36,6 +36,7 @@ class Link:
         self._outbox: list[bytes] = []
         self._joined: list[Joined] = []
         self._pending: deque[tuple[float, Reply]] = deque()
+        self._lull: asyncio.Future[None] | None = None
         #: Whether what waits is about to be sent, and whether answers are being handed out.
         self._flushing = self._handing = False
         self.last_error: str | None = None
@@ -113,6 +114,8 @@ class Link:
             self.loop.call_soon(self._hand_out, line)
         else:
             self._handing = False
+            if not (self._pending or self._joined):
+                self._end_lull()
 
     def _hand_one(self, line: Line) -> bool:
         """Hand out the next answer; False where there is none."""
@@ -194,11 +197,30 @@ class Link:
             self._line.send(b"".join(packets))
 
     def post(self, joined: Joined) -> None:
-        """Let calls that wait go out in this turn of the loop. Raises RedisLost where there is no connection."""
+        """Let calls that wait go out in this turn of the loop; at once, where Redis has nothing else to do."""
         if self._line is None:
-            raise RedisLost(self.last_error or "not connected to Redis")
+            joined.fail(RedisLost(self.last_error or "not connected to Redis"))
+            return
         self._joined.append(joined)
-        self._flush_soon()
+        if self._pending or self._handing or self._flushing:
+            self._flush_soon()
+        else:
+            self._flushing = True
+            self._flush()
+
+    async def lull(self, within: float) -> None:
+        """Wait until an answer leaves nothing outstanding, at most so many seconds."""
+        if self._lull is None:
+            self._lull = self.loop.create_future()
+            self._lull_ends = self.loop.call_later(within, self._end_lull)
+        await self._lull
+
+    def _end_lull(self) -> None:
+        if self._lull is not None:
+            self._lull_ends.cancel()
+            if not self._lull.done():
+                self._lull.set_result(None)
+            self._lull = None
 
     async def ready(self) -> None:
         """Wait for a greeted connection; RedisLost after the call timeout."""

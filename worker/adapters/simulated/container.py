@@ -87,13 +87,14 @@ class SimulatedContainer:
 
     def changed(self) -> None:
         """Forget what was told of the former state."""
-        self._inspected = self._listed = None
+        self._inspected = None
 
     def listed(self) -> Listed:
-        """Return its row in the list."""
-        if self._listed is None:
-            self._listed = Listed(self.id, self.name, dict(self.labels), self.state)
-        return self._listed
+        """Return its row in the list; the same while nothing in it changed."""
+        row, state = self._listed, self.state
+        if row is None or row.state != state or row.name != self.name or row.labels != self.labels:
+            row = self._listed = Listed(self.id, self.name, dict(self.labels), state)
+        return row
 
     def inspected(self) -> Container:
         """Return what an inspect shows."""

@@ -61,7 +61,7 @@ class Registry:
         stale = False
         for one in changed.values():
             row = None if one.removed or one.labels.get("pointsman.enable") != "true" else one.listed()
-            stale = stale or row != self._rows.get(one.id)
+            stale = stale or row is not self._rows.get(one.id)
             if row is None:
                 self._rows.pop(one.id, None)
             else:

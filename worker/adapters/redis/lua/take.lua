@@ -1,5 +1,5 @@
 -- take: move everything forward that is due, read new entries into their lanes, give out lanes. One atomic step.
--- include: keys time log rfc3339 lease entry
+-- include: keys time head rfc3339 lease entry
 -- KEYS  1 commands stream
 -- ARGV  1 worker  2 instance  3 token (unique for this call)  4 free (lanes wanted)  5 state_only 0|1  6 count (entries to read)
 --       7 lease ms  8 window ms  9 default time to live ms  10 max attempts
