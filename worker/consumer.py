@@ -1,8 +1,10 @@
 """Takes lanes and runs them, no more at once than the worker can; hands back what it cannot finish."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
 
 from worker.core.decide import STATE_ONLY
 from worker.core.delivery import Grant, Taken
@@ -20,6 +22,13 @@ REST = 0.25
 RING = 2
 #: Seconds for a waiting take to end when the worker stops.
 LET_GO = 1.0
+
+
+class _Ring(NamedTuple):
+    """A take that waits. Once what it brought is on its way, `rang` has the seconds until the next plain take."""
+
+    task: asyncio.Task[None]
+    rang: asyncio.Future[float]
 
 
 class Consumer:
@@ -80,31 +89,47 @@ class Consumer:
 
     async def run(self) -> None:
         """Take and run until `stopping` is set; what still runs then goes on."""
-        ring: asyncio.Task[float] | None = None
+        ring: _Ring | None = None
         try:
             while not self.stopping:
                 pause = await self._take_once()
                 while pause > 0 and not self.stopping:
                     # Where we balked, what would ring is still there, and would ring at once.
                     if ring is None and not self._balked:
-                        ring = asyncio.create_task(self._ring(), name="inbox-ring")
-                        ring.add_done_callback(lambda _: self._nudge.set())
+                        ring = self._set_up()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(pause):
                             await self._nudge.wait()
                     self._nudge.clear()
                     pause = 0.0
-                    if ring is not None and ring.done():
-                        pause, ring = ring.result(), None
+                    if ring is not None and ring.rang.done():
+                        pause, ring = ring.rang.result(), None
                     if self._asked:
                         pause = 0.0
             if ring is not None:
                 await self._let_go(ring)
         finally:
-            if ring is not None:
-                await end_all([ring])
+            if ring is not None and ring.task not in self._slots:
+                await end_all([ring.task])
 
-    async def _ring(self) -> float:
+    def _set_up(self) -> "_Ring":
+        """Let a take wait; what it brings first is run by who waited for it, without another turn of the loop."""
+        rang: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        rang.add_done_callback(lambda _: self._nudge.set())
+        task = asyncio.create_task(self._wait_and_run(rang), name="inbox-ring")
+
+        def end(task: asyncio.Task[None]) -> None:
+            if task in self._slots:
+                self._end_slot(task)
+            elif task.cancelled():
+                rang.cancel()
+            elif (error := task.exception()) is not None:
+                rang.set_exception(error)
+
+        task.add_done_callback(end)
+        return _Ring(task, rang)
+
+    async def _wait_and_run(self, rang: asyncio.Future[float]) -> None:
         """Take as soon as there is something: little, because whoever sleeps may be unable to run it."""
         free = min(RING, self._free())
         taken = await self._inbox.await_take(
@@ -116,18 +141,23 @@ class Consumer:
         )
         if taken is None:
             self._unsure = True
-            return 0.0
-        pause = self._accept(taken, free)
-        if taken.grants:
-            await self._inbox.lull()
-        return pause
+            rang.set_result(0.0)
+            return
+        first = taken.grants[0] if taken.grants and self._free() > 0 else None
+        task = asyncio.current_task()
+        if first is None or task is None:
+            rang.set_result(self._accept(taken, taken.grants, free))
+            return
+        self._slots[task] = first
+        self._inbox.after_lull(partial(rang.set_result, self._accept(taken, taken.grants[1:], free)))
+        await self._run_slot(first)
 
-    async def _let_go(self, ring: asyncio.Task[float]) -> None:
+    async def _let_go(self, ring: "_Ring") -> None:
         """End the wait so that nothing is taken behind our back; what still comes is given back by its slot."""
         try:
             async with asyncio.timeout(LET_GO):
                 await self._inbox.release()
-                await asyncio.shield(ring)
+                await asyncio.shield(ring.rang)
         except (RedisLost, RoomRefused, TimeoutError) as error:
             self._log.warning(
                 "ring_lost", "A waiting take did not end in time; what it takes lapses", error=str(error)
@@ -156,12 +186,12 @@ class Consumer:
             self._log.warning("take_refused", "Redis refused a take; nothing was taken", error=str(error))
             return 0.5
         self._balked = False
-        return self._accept(taken, free)
+        return self._accept(taken, taken.grants, free)
 
-    def _accept(self, taken: Taken, free: int) -> float:
-        """Run what was taken; return how long to wait before the next take, 0 for at once."""
+    def _accept(self, taken: Taken, grants: Sequence[Grant], free: int) -> float:
+        """Run these of what was taken; return how long to wait before the next take, 0 for at once."""
         self._position = taken.position
-        for grant in taken.grants:
+        for grant in grants:
             self._start(grant, surplus=self._free() == 0)  # the house was filled while a take waited
         # All that was asked for came, so there may be more: at once, or when a slot ends.
         self._hungry = len(taken.grants) >= free

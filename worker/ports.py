@@ -111,8 +111,8 @@ class Inbox(Protocol):
         """
         ...
 
-    async def lull(self) -> None:
-        """Wait until Redis has answered what it was asked, or a moment: what was just taken goes first."""
+    def after_lull(self, then: Callable[[], object]) -> None:
+        """Call `then` when Redis has answered what it was asked, or after a moment: what was just taken goes first."""
         ...
 
     async def release(self) -> None:

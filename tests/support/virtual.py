@@ -172,8 +172,9 @@ class _Inbox(RedisInbox):
         self.woken.clear()
         return await self.take(free, state_only=state_only, count=count)
 
-    async def lull(self) -> None:
+    def after_lull(self, then: Callable[[], object]) -> None:
         """Go on at once: nothing is under way here."""
+        then()
 
 
 class _Hearing(Hearing):

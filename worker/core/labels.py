@@ -74,7 +74,9 @@ class ServiceLabels:
     @classmethod
     def parse(cls, labels: Mapping[str, str]) -> "ServiceLabels":
         """Read a container's labels. An empty value is an absent one, as compose files produce them."""
-        ours = [item for item in labels.items() if item[0].startswith(PREFIX) or item[0] == _COMPOSE_DEPENDS_ON]
+        ours = [
+            item for item in labels.items() if item[0].startswith(PREFIX) or item[0] == _COMPOSE_DEPENDS_ON
+        ]
         return cls._read(tuple(ours))
 
     @classmethod

@@ -226,17 +226,21 @@ async def test_a_process_that_stood_still_keeps_its_link(redis_server: RedisServ
 async def test_a_lull_ends_with_the_last_answer(redis_server: RedisServer):
     async with _linked(redis_server.url) as link:
         await link.command("PING")
+        ended = asyncio.Event()
         calls = [asyncio.ensure_future(link.command("INCR", "lulled")) for _ in range(3)]
+        link.after_lull(60, ended.set)
         async with asyncio.timeout(5):
-            await link.lull(60)
             assert await asyncio.gather(*calls) == [1, 2, 3]
+            await ended.wait()
 
 
 async def test_a_lull_in_which_nothing_is_answered_ends_by_itself(redis_server: RedisServer):
     async with _linked(redis_server.url) as link:
-        await link.command("PING")
-        began = link.loop.time()
-        await asyncio.gather(link.lull(0.05), link.lull(0.05))
+        await link.ready()
+        began, ended = link.loop.time(), [asyncio.Event(), asyncio.Event()]
+        for one in ended:
+            link.after_lull(0.05, one.set)
+        await asyncio.gather(*(one.wait() for one in ended))
         assert 0.04 < link.loop.time() - began < 5
 
 

@@ -59,8 +59,9 @@ class Inbox:
         given = await self.ring
         return None if given is None else taken(given)
 
-    async def lull(self) -> None:
+    def after_lull(self, then: Callable[[], object]) -> None:
         self.lulls.append(len(self.rings))
+        asyncio.get_running_loop().call_soon(then)
 
     async def release(self) -> None:
         self.released += 1

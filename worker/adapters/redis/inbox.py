@@ -1,6 +1,7 @@
 """The inbox: take lanes, and be woken when there is something to take."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -137,9 +138,9 @@ class RedisInbox:
         except (RedisLost, RoomRefused):
             return None
 
-    async def lull(self) -> None:
-        """See `Inbox.lull`."""
-        await self._room.link.lull(LULL)
+    def after_lull(self, then: Callable[[], object]) -> None:
+        """See `Inbox.after_lull`."""
+        self._room.link.after_lull(LULL, then)
 
     async def release(self) -> None:
         """Let `await_take` go on at once. Raises RedisLost, RoomRefused (the server does not let us)."""

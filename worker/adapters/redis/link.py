@@ -36,7 +36,7 @@ class Link:
         self._outbox: list[bytes] = []
         self._joined: list[Joined] = []
         self._pending: deque[tuple[float, Reply]] = deque()
-        self._lull: asyncio.Future[None] | None = None
+        self._lulled: list[Callable[[], object]] = []
         #: Whether what waits is about to be sent, and whether answers are being handed out.
         self._flushing = self._handing = False
         self.last_error: str | None = None
@@ -208,19 +208,18 @@ class Link:
             self._flushing = True
             self._flush()
 
-    async def lull(self, within: float) -> None:
-        """Wait until an answer leaves nothing outstanding, at most so many seconds."""
-        if self._lull is None:
-            self._lull = self.loop.create_future()
+    def after_lull(self, within: float, then: Callable[[], object]) -> None:
+        """Call `then` once an answer leaves nothing outstanding, or after so many seconds."""
+        if not self._lulled:
             self._lull_ends = self.loop.call_later(within, self._end_lull)
-        await self._lull
+        self._lulled.append(then)
 
     def _end_lull(self) -> None:
-        if self._lull is not None:
+        if self._lulled:
             self._lull_ends.cancel()
-            if not self._lull.done():
-                self._lull.set_result(None)
-            self._lull = None
+            lulled, self._lulled = self._lulled, []
+            for then in lulled:
+                then()
 
     async def ready(self) -> None:
         """Wait for a greeted connection; RedisLost after the call timeout."""
