@@ -30,7 +30,8 @@ class Mailbox:
             self._signals.clear()
             signal = EngineConnected()
         self._signals.append(signal)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def end(self, error: BaseException | None = None) -> None:
         """Let the reader stop at once, with what is unread dropped; `error` is raised there."""

@@ -244,8 +244,8 @@ class _Stream:
             self._take(event)
 
     def _take(self, event: Event) -> None:
-        number, container_id, name, _, labels, action, time_ns, attributes = event
-        self._heard = number
+        self._heard = event.number
+        action, labels = event.action, event.labels
         if action not in NOISE and labels.get("pointsman.enable") == "true":
-            code = int(attributes["exitCode"]) if "exitCode" in attributes else None
-            self.box.put(EngineHint(container_id, name, action, time_ns, labels, code))
+            code = int(event.attributes["exitCode"]) if action == "die" else None
+            self.box.put(EngineHint(event.container_id, event.name, action, event.time_ns, labels, code))

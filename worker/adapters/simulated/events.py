@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 #: As many as Docker keeps for those who come back with `since`.
 KEPT_EVENTS: Final = 256
 
@@ -26,7 +28,7 @@ class Overlap(NamedTuple):
     time_ns: int
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True):
     """One engine event; `number` grows by one."""
 
     number: int
