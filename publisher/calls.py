@@ -272,8 +272,6 @@ class Calls:
             broken, self._broken = self._broken, None
             if broken is not None:
                 await broken.close()
-            if not self._failures:
-                self._since = asyncio.get_running_loop().time()
             while self._queue and self._line is None:
                 self._line = await self._connect()
         except BaseException as error:
@@ -289,6 +287,8 @@ class Calls:
         """Return a new connection, None where the try failed."""
         if self._failures:
             await asyncio.sleep(PAUSES[self._failures - 1])
+        else:
+            self._since = asyncio.get_running_loop().time()
         line = self._make_line(self._connector, self._hear)
         connected = False
         try:
