@@ -58,7 +58,7 @@ MakeLine = Callable[[Connector, Callable[[Any], None]], Line]
 class Call:
     """One command or script call on its way; `tries` tells how often it was sent."""
 
-    __slots__ = ("future", "patient", "repeatable", "script", "tries", "whole", "words")
+    __slots__ = ("_short", "future", "patient", "repeatable", "script", "tries", "whole", "words")
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class Call:
         self.tries = 0
         #: Whether the script's text goes along, which lets Redis know it from then on.
         self.whole = False
+        # Packed here, so that a word that cannot be is its caller's fault alone.
+        self._short = pack(*words) if script is None else pack("EVALSHA", script.sha, 1, *words)
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def data(self) -> bytes:
         """Return what is sent."""
-        if self.script is None:
-            return pack(*self.words)
-        if self.whole:
-            return pack("EVAL", self.script.text, 1, *self.words)
-        return pack("EVALSHA", self.script.sha, 1, *self.words)
+        if self.script is None or not self.whole:
+            return self._short
+        return pack("EVAL", self.script.text, 1, *self.words)
 
     def answer(self, value: Any) -> None:
         """Hand the reply to whoever still waits for it."""
@@ -143,7 +143,7 @@ class Calls:
             await asyncio.wait([self._task])
         line, self._line = self._line, None
         self._end_batch()
-        self._fail_all(RedisUnavailable(words=CLOSED))
+        self._fail_all(CLOSED)
         for one in (line, self._broken):
             if one is not None:
                 await one.close()
@@ -172,6 +172,7 @@ class Calls:
                 call.tries += 1
                 batch.append(call)
         if not batch:
+            self._failures = 0  # of calls that nobody waits for any more
             return
         line.send(b"".join([call.data() for call in batch]))
         self._flight.extend(batch)
@@ -195,7 +196,7 @@ class Calls:
                     self._go_on(line)
 
     def _take(self, call: Call, answer: Any) -> None:
-        if isinstance(answer, theirs.NoScriptError):
+        if isinstance(answer, theirs.NoScriptError) and call.script is not None and not call.whole:
             self._missing.append(call)
         elif isinstance(answer, theirs.ResponseError):
             call.fail(told_by(answer))
@@ -248,12 +249,12 @@ class Calls:
         self._failures += 1
         waited = asyncio.get_running_loop().time() - self._since
         if self._failures > len(PAUSES) or waited >= 2 * self._timeout:
-            self._fail_all(RedisUnavailable(words=words))
+            self._fail_all(words)
 
-    def _fail_all(self, error: PointsmanError) -> None:
+    def _fail_all(self, words: str, *, plain: bool = False) -> None:
         self._failures = 0
         for call in (*self._flight, *self._queue):
-            call.fail(error)
+            call.fail(RedisUnavailable(words) if plain else RedisUnavailable(words=words))
         self._flight.clear()
         self._queue.clear()
 
@@ -275,12 +276,12 @@ class Calls:
             while self._queue and self._line is None:
                 self._line = await self._connect()
         except BaseException as error:
-            self._fail_all(RedisUnavailable(words=CLOSED if self._closed else repr(error)))
+            self._fail_all(CLOSED if self._closed else repr(error))
             raise
         finally:
             self._task = None
         line = self._line
-        if line is not None:
+        if line is not None and not line.lost.done():  # else its loss is about to be seen to
             self._send(line)
 
     async def _connect(self) -> Line | None:
@@ -298,7 +299,7 @@ class Calls:
         except LOST as error:
             self._count_failure(str(error) or "no answer in time")
         except theirs.RedisError as error:  # refused before any call: access, database, protocol
-            self._fail_all(RedisUnavailable(f"Redis refuses: {error}"))
+            self._fail_all(f"Redis refuses: {error}", plain=True)
         finally:
             if not connected:
                 await line.close()

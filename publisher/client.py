@@ -154,8 +154,8 @@ class Publisher:
         command, ttl = build(action, service, options, self.issuer, self.ttl)
         await self._settlements.ready()
         command_id = cast("str", command.id)
-        waiter = self._settlements.expect(command_id)
         call = self._publish(command, ttl, options.get("require_worker", False), patient=True)
+        waiter = self._settlements.expect(command_id)
         call.future.add_done_callback(lambda _: self._pass_on(call, command, waiter))
         try:
             async with asyncio.timeout(wait):

@@ -93,6 +93,8 @@ class Settlements:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        if self._confirmed is not None and not self._confirmed.done():  # the task had no turn yet
+            _refuse(self._confirmed, CLOSED)
         for waiters in self._waiting.values():
             for waiter in waiters:
                 if not waiter.done():

@@ -220,3 +220,13 @@ async def test_a_full_redis_refuses_in_its_own_words(make_redis: MakeRedis):
         with pytest.raises(RedisUnavailable, match=r"Redis refuses: .*maxmemory"):
             await publisher.restart("a")
         assert server.admin.xlen(Keys().commands) == 1
+
+
+async def test_a_run_and_a_close_in_the_same_moment_end(redis_server: RedisServer, room: str):
+    publisher = Publisher(redis_server.url, room=room)
+    running = asyncio.create_task(publisher.run("restart", "a"))
+    await asyncio.sleep(0)  # a turn of the loop: its subscription has had none
+    await publisher.aclose()
+    async with asyncio.timeout(5):
+        with pytest.raises(RedisUnavailable):
+            await running

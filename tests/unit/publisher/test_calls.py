@@ -201,6 +201,53 @@ async def test_a_patient_calls_reply_waits_until_somebody_wants_one():
     await calls.aclose()
 
 
+@pytest.mark.parametrize("under_way", [False, True])
+async def test_a_word_that_cannot_be_sent_is_its_callers_fault_alone(under_way: bool):
+    stage = Stage(echo)
+    calls = staged(stage)
+    stage.held = under_way
+    before = calls.command("GET", "a")
+    with pytest.raises(UnicodeEncodeError):
+        calls.script(SCRIPT, "k", "\ud800", repeatable=False)
+    after = calls.command("GET", "b")
+    stage.release()
+    assert await asyncio.gather(before.future, after.future) == [b"a", b"b"]
+    await calls.aclose()
+
+
+async def test_failures_of_calls_that_nobody_waits_for_count_against_no_other():
+    left = 0
+
+    def play(command: list[bytes]) -> Any:
+        nonlocal left
+        left -= 1
+        return theirs.ConnectionError("gone") if left >= 0 else command[-1]
+
+    stage = Stage(play)
+    calls = staged(stage, 0.02)
+    loop = asyncio.get_running_loop()
+    left = 1
+    with pytest.raises(RedisUnavailable):
+        await calls.script(SCRIPT, "k", 1, repeatable=False).future
+    began = loop.time()
+    await eventually(lambda: len(stage.connected) == 1)
+    await eventually(lambda: loop.time() > began + 0.05, what="twice the timeout has gone by")
+    left = 1
+    again = calls.command("GET", "a")
+    assert await again.future == b"a"
+    assert again.tries == 2
+    await calls.aclose()
+
+
+async def test_a_server_that_knows_no_script_even_when_told_is_not_asked_for_ever():
+    calls = staged(Stage(lambda _: theirs.NoScriptError("no matching script")))
+    with pytest.raises(RedisUnavailable, match="no matching script"):
+        await calls.script(SCRIPT, "k").future
+    with pytest.raises(RedisUnavailable, match="no matching script"):
+        await calls.command("GET", "a").future
+    await calls.aclose()
+
+
 async def test_an_answer_that_nobody_asked_for_ends_the_connection():
     stage = Stage(echo)
     calls = staged(stage)
