@@ -265,9 +265,8 @@ class Calls:
     async def _have_line(self) -> None:
         """Close what broke; have a live connection, and send, where something is to be sent."""
         try:
-            if (
-                self._line is not None
-            ):  # quiet for long: two turns of the loop tell whether the server closed it
+            if self._line is not None:
+                # It was quiet for long: two turns of the loop tell whether the server closed it.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
             broken, self._broken = self._broken, None

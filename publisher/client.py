@@ -160,9 +160,8 @@ class Publisher:
         try:
             async with asyncio.timeout(wait):
                 receipt = await waiter
-            if (
-                options.get("id") is not None
-            ):  # what settled may be another command of this id: then it is a conflict
+            if options.get("id") is not None:
+                # What settled may be another command of this id: then this raises the conflict.
                 await self._reply(call, command)
         except TimeoutError:
             await self._reply(call, command)

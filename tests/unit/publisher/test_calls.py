@@ -117,6 +117,17 @@ def echo(command: list[bytes]) -> Any:
     return command[-1]
 
 
+class Breaking:
+    """Echoes, but for the next `left` commands: each of them breaks its connection."""
+
+    def __init__(self, left: int = 0) -> None:
+        self.left = left
+
+    def __call__(self, command: list[bytes]) -> Any:
+        self.left -= 1
+        return theirs.ConnectionError("gone") if self.left >= 0 else echo(command)
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(seam, "PAUSES", (0.0, 0.001, 0.001))
@@ -216,23 +227,17 @@ async def test_a_word_that_cannot_be_sent_is_its_callers_fault_alone(under_way: 
 
 
 async def test_failures_of_calls_that_nobody_waits_for_count_against_no_other():
-    left = 0
-
-    def play(command: list[bytes]) -> Any:
-        nonlocal left
-        left -= 1
-        return theirs.ConnectionError("gone") if left >= 0 else command[-1]
-
+    play = Breaking()
     stage = Stage(play)
     calls = staged(stage, 0.02)
     loop = asyncio.get_running_loop()
-    left = 1
+    play.left = 1
     with pytest.raises(RedisUnavailable):
         await calls.script(SCRIPT, "k", 1, repeatable=False).future
     began = loop.time()
     await eventually(lambda: len(stage.connected) == 1)
     await eventually(lambda: loop.time() > began + 0.05, what="twice the timeout has gone by")
-    left = 1
+    play.left = 1
     again = calls.command("GET", "a")
     assert await again.future == b"a"
     assert again.tries == 2
@@ -273,22 +278,16 @@ async def test_a_connection_that_ends_while_quiet_is_closed_and_the_next_call_ha
 
 
 async def test_a_broken_connection_is_tried_again_a_bounded_number_of_times():
-    left = 2
-
-    def play(command: list[bytes]) -> Any:
-        nonlocal left
-        left -= 1
-        return theirs.ConnectionError("gone") if left >= 0 else command[-1]
-
+    play = Breaking(2)
     stage = Stage(play)
     calls = staged(stage)
     call = calls.command("GET", "a")
     assert await call.future == b"a"
     assert (call.tries, len(stage.lines)) == (3, 3)
-    left = 100
+    play.left = 100
     with pytest.raises(RedisUnavailable, match="gone"):
         await calls.command("GET", "b").future
-    assert 100 - left == len(seam.PAUSES) + 1
+    assert 100 - play.left == len(seam.PAUSES) + 1
     await calls.aclose()
 
 
