@@ -440,7 +440,7 @@ async def test_dead_letters_are_listed_mended_requeued_and_dropped(scene: Scene)
 
 
 async def test_rooms_have_the_same_addresses(scene: Scene):
-    scene.add("rtdetr")
+    scene.add("rtdetr", stop_delay=0.2)  # so that who does not wait is answered before it has settled
     await scene.worker()
     served = await scene.gateway(room="another")
     base = f"/api/rooms/{scene.room}"
